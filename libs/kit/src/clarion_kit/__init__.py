@@ -1,0 +1,1 @@
+"""What every daemon is made of: life cycle, RPC, bus, telemetry, settings, errors, clock."""

@@ -1,0 +1,331 @@
+"""JetStream: publish ids with bounded waits, pull them in batches, settle by verdict.
+
+Nothing on the bus is precious: it carries ids, and the ledger brings back whatever it loses.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from uuid import uuid4
+
+from google.protobuf.message import DecodeError
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext, api
+from nats.js.errors import NotFoundError
+from opentelemetry.trace import SpanKind
+
+from clarion.bus.v1.work_pb2 import Kind, Work
+from clarion_kit.errors import Unavailable
+from clarion_kit.subjects import ACK_WAIT, Lane, Stream, StreamSpec, Subjects, all_lanes
+from clarion_kit.telemetry import names
+from clarion_kit.telemetry.provider import Telemetry
+from clarion_kit.telemetry.tracing import Attributes
+
+log = logging.getLogger(__name__)
+
+MAX_IDS = 100
+"""Ids per message."""
+PUBLISH_TIMEOUT = timedelta(seconds=5)
+DUPLICATE_WINDOW_SECONDS = 120
+_FETCH_LINGER_SECONDS = 1.0
+_PUBLISH_CONCURRENCY = 32
+
+
+class Verdict(Enum):
+    """What becomes of the messages of a batch."""
+
+    ACK = "ack"
+    """Done, or safe in the ledger."""
+    LATER = "later"
+    """Deliver again after a pause: a dependency is away."""
+
+
+class BusUnavailable(Unavailable):
+    """The bus did not confirm in time; the ids stay in the ledger and come again."""
+
+    dependency = "bus"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Ids of some messages of one lane, merged; `link` is the trace context of the first sampled message."""
+
+    ids: list[bytes]
+    link: str
+
+
+Handler = Callable[[Batch], Awaitable[Verdict]]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneDepth:
+    """A lane at one moment: messages waiting, taken and not settled, and settled so far."""
+
+    waiting: int
+    pending: int
+    settled: int
+
+
+class JetStreamBus:
+    """One connection of one daemon."""
+
+    def __init__(self, client: Client, subjects: Subjects, telemetry: Telemetry, replicas: int) -> None:
+        self._client = client
+        self._jetstream: JetStreamContext = client.jetstream(timeout=PUBLISH_TIMEOUT.total_seconds())
+        self._subjects = subjects
+        self._replicas = replicas
+        self._tracing = telemetry.tracing
+        self._published = telemetry.metrics.counter(names.BUS_PUBLISHED)
+        self._failed = telemetry.metrics.counter(names.BUS_PUBLISH_FAILED)
+        self._consumed = telemetry.metrics.counter(names.BUS_CONSUMED)
+        self._process = telemetry.metrics.histogram(names.BUS_PROCESS)
+        self._slots = asyncio.Semaphore(_PUBLISH_CONCURRENCY)
+
+    @staticmethod
+    @asynccontextmanager
+    async def connect(
+        url: str,
+        daemon: str,
+        subjects: Subjects,
+        telemetry: Telemetry,
+        *,
+        replicas: int = 1,
+        tls: ssl.SSLContext | None = None,
+    ) -> AsyncIterator["JetStreamBus"]:
+        """Connect, reconnecting for ever afterwards; the first connection is tried until it stands."""
+        client = Client()
+
+        async def on_error(error: Exception) -> None:
+            log.warning("bus: %s", type(error).__name__)
+
+        async def on_disconnect() -> None:
+            log.warning("bus: disconnected")
+
+        async def on_reconnect() -> None:
+            log.info("bus: connected again")
+
+        await client.connect(
+            servers=url.split(","),
+            name=f"clarion-{daemon}",
+            tls=tls if url.startswith("tls://") else None,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            connect_timeout=5,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            allow_reconnect=True,
+            error_cb=on_error,
+            disconnected_cb=on_disconnect,
+            reconnected_cb=on_reconnect,
+        )
+        try:
+            yield JetStreamBus(client, subjects, telemetry, replicas)
+        finally:
+            with suppress(NatsError, asyncio.TimeoutError):
+                await asyncio.wait_for(client.close(), 5)
+
+    async def ping(self) -> None:
+        """Raise BusUnavailable unless the server answers within a second."""
+        try:
+            await asyncio.wait_for(self._client.flush(1), 1.5)
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(type(away).__name__) from away
+
+    async def publish(self, lane: Lane, ids: Sequence[bytes], traceparents: Sequence[str | None] = ()) -> None:
+        """Put ids on a lane, `MAX_IDS` a message, each confirmed by its stream. Raises BusUnavailable with nothing
+        known about the ids not confirmed: they may arrive or not."""
+        kind = Kind.KIND_NOTIFICATION if lane.stream is Stream.PLAN else Kind.KIND_DELIVERY
+        attributes: Attributes = {
+            names.Attr.SYSTEM: "nats",
+            names.Attr.OPERATION: "send",
+            names.Attr.OPERATION_TYPE: "send",
+            names.Attr.DESTINATION: lane.destination,
+            names.Attr.BATCH: len(ids),
+        }
+        with self._tracing.batch(f"send {lane.destination}", SpanKind.PRODUCER, traceparents, attributes) as spans:
+            header = next(iter(spans.contexts.values()), "")
+            chunks = [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._publish_one(lane, kind, chunk, header)) for chunk in chunks]
+        if not all(task.result() for task in tasks):
+            raise BusUnavailable(lane.name)
+
+    async def _publish_one(self, lane: Lane, kind: Kind.ValueType, ids: Sequence[bytes], traceparent: str) -> bool:
+        headers = {api.Header.MSG_ID.value: uuid4().hex}
+        if traceparent:
+            headers["traceparent"] = traceparent
+        payload = Work(ids=ids, kind=kind).SerializeToString()
+        async with self._slots:
+            try:
+                ack = await asyncio.wait_for(
+                    self._jetstream.publish(self._subjects.subject(lane), payload, headers=headers),
+                    PUBLISH_TIMEOUT.total_seconds() + 1,
+                )
+            except (NatsError, TimeoutError, OSError) as lost:
+                self._failed.labels(lane.name).inc()
+                log.warning("bus: %s not confirmed: %s", lane.name, type(lost).__name__)
+                return False
+        if ack.stream != self._subjects.stream_name(lane.stream):
+            self._failed.labels(lane.name).inc()
+            return False
+        self._published.labels(lane.name).inc()
+        return True
+
+    async def consume(self, lane: Lane, handler: Handler, stopping: asyncio.Event, *, max_messages: int) -> None:
+        """Pull and handle, one batch at a time, until `stopping` is set; run it several times for more width.
+
+        Never cancel it to stop it: a cancelled fetch keeps its messages until ACK_WAIT. Bad messages end here.
+        """
+        subscription: JetStreamContext.PullSubscription | None = None
+        try:
+            while not stopping.is_set():
+                try:
+                    if subscription is None:
+                        subscription = await self._bind(lane)
+                    messages = await subscription.fetch(max_messages, timeout=_FETCH_LINGER_SECONDS)
+                except TimeoutError:
+                    continue
+                except (NatsError, OSError) as away:
+                    log.warning("bus: %s cannot be read: %s", lane.name, type(away).__name__)
+                    if subscription is not None:
+                        with suppress(NatsError):
+                            await subscription.unsubscribe()
+                        subscription = None
+                    await asyncio.sleep(0.5)
+                    continue
+                if messages:
+                    await self._handle(lane, handler, messages)
+        finally:
+            if subscription is not None:
+                with suppress(NatsError):
+                    await subscription.unsubscribe()
+
+    async def _bind(self, lane: Lane) -> JetStreamContext.PullSubscription:
+        return await self._jetstream.pull_subscribe_bind(
+            durable=lane.name, stream=self._subjects.stream_name(lane.stream)
+        )
+
+    async def _handle(self, lane: Lane, handler: Handler, messages: list[Msg]) -> None:
+        started = time.monotonic()
+        ids: list[bytes] = []
+        good: list[Msg] = []
+        link = ""
+        for message in messages:
+            work = decode(message.data)
+            if work is None:
+                log.error("bus: unreadable message on %s dropped; the ledger brings its ids back", lane.name)
+                await message.term()
+                continue
+            ids.extend(work.ids)
+            good.append(message)
+            link = link or (message.headers or {}).get("traceparent", "")
+        if not good:
+            return
+        self._consumed.labels(lane.name).inc(len(good))
+        heartbeat = asyncio.create_task(_heartbeat(good))
+        try:
+            verdict = await handler(Batch(list(dict.fromkeys(ids)), link))
+        except Exception:
+            log.exception("handler of %s failed", lane.name)
+            verdict = Verdict.LATER
+        finally:
+            heartbeat.cancel()
+        for message in good:
+            with suppress(NatsError):
+                await (message.ack() if verdict is Verdict.ACK else message.nak(delay=1.0))
+        self._process.labels(lane.name).observe(time.monotonic() - started)
+
+    async def depth(self, lane: Lane) -> LaneDepth:
+        """Raises BusUnavailable."""
+        try:
+            info = await self._jetstream.consumer_info(self._subjects.stream_name(lane.stream), lane.name)
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(lane.name) from away
+        settled = info.ack_floor.stream_seq if info.ack_floor else 0
+        return LaneDepth(info.num_pending or 0, info.num_ack_pending or 0, settled)
+
+    async def oldest(self, lane: Lane) -> datetime | None:
+        """When the oldest message of a lane was stored (server clock), None if there is none. Raises BusUnavailable."""
+        try:
+            message = await self._jetstream.get_msg(
+                self._subjects.stream_name(lane.stream), seq=1, subject=self._subjects.subject(lane), next=True
+            )
+        except NotFoundError:
+            return None
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(lane.name) from away
+        return message.time.astimezone(UTC) if message.time else None
+
+    async def stream_identity(self, stream: Stream) -> tuple[datetime, int]:
+        """When the stream was created and its last sequence: a change backwards means that it lost its content."""
+        try:
+            info = await self._jetstream.stream_info(self._subjects.stream_name(stream))
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(stream) from away
+        return info.created or datetime.fromtimestamp(0, UTC), info.state.last_seq
+
+    async def ensure_topology(self) -> None:
+        """Create or update every stream and consumer; idempotent. Raises BusUnavailable."""
+        try:
+            for spec in self._subjects.streams():
+                await self._ensure_stream(spec)
+            for lane in all_lanes():
+                await self._jetstream.add_consumer(
+                    self._subjects.stream_name(lane.stream),
+                    api.ConsumerConfig(
+                        durable_name=lane.name,
+                        filter_subject=self._subjects.subject(lane),
+                        ack_policy=api.AckPolicy.EXPLICIT,
+                        ack_wait=ACK_WAIT.total_seconds(),
+                        max_deliver=-1,
+                        max_ack_pending=1_000,
+                    ),
+                )
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(f"topology: {away}") from away
+
+    async def _ensure_stream(self, spec: StreamSpec) -> None:
+        work_queue = spec.max_age is None
+        config = api.StreamConfig(
+            name=self._subjects.stream_name(spec.stream),
+            subjects=list(spec.subjects),
+            retention=api.RetentionPolicy.WORK_QUEUE if work_queue else api.RetentionPolicy.LIMITS,
+            storage=api.StorageType.FILE,
+            discard=api.DiscardPolicy.NEW if work_queue else api.DiscardPolicy.OLD,
+            max_bytes=spec.max_bytes,
+            max_age=0 if spec.max_age is None else spec.max_age.total_seconds(),
+            num_replicas=self._replicas,
+            duplicate_window=DUPLICATE_WINDOW_SECONDS,
+        )
+        try:
+            await self._jetstream.stream_info(config.name or "")
+        except NotFoundError:
+            await self._jetstream.add_stream(config)
+        else:
+            await self._jetstream.update_stream(config)
+
+
+def decode(payload: bytes) -> Work | None:
+    """A message's ids, None if it is not one of ours."""
+    try:
+        work = Work.FromString(payload)
+    except DecodeError:
+        return None
+    whole = 0 < len(work.ids) <= MAX_IDS and all(len(id_) == 16 for id_ in work.ids)
+    return work if whole else None
+
+
+async def _heartbeat(messages: Sequence[Msg]) -> None:
+    while True:
+        await asyncio.sleep(ACK_WAIT.total_seconds() / 3)
+        for message in messages:
+            with suppress(NatsError):
+                await message.in_progress()

@@ -1,0 +1,1 @@
+"""Traces, metrics and logs; every daemon owns its providers, nothing is global."""

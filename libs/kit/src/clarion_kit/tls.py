@@ -1,0 +1,79 @@
+"""TLS of the mesh: every daemon has one identity, a certificate with the URI `spiffe://clarion/<daemon>`.
+
+Files are `ca.crt`, `tls.crt` and `tls.key` in one folder, so that Kubernetes secrets of type kubernetes.io/tls serve.
+gRPC has no minimum-version setting; the cipher suites below leave TLS 1.2 with AEAD only, and TLS 1.3.
+"""
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+SPIFFE_PREFIX = "spiffe://clarion/"
+_SUITES = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+
+
+def restrict_cipher_suites() -> None:
+    """Must run before the first gRPC object of the process is made."""
+    os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", _SUITES)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths of one identity."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def in_dir(cls, folder: Path) -> "TlsFiles":
+        return cls(folder / "ca.crt", folder / "tls.crt", folder / "tls.key")
+
+    def public_server_credentials(self) -> grpc.ServerCredentials:
+        """TLS for clients that prove themselves by token, certificate reloaded when its file changes."""
+        return self._server_credentials(require_client=False)
+
+    def mesh_server_credentials(self) -> grpc.ServerCredentials:
+        """mTLS: only holders of a certificate of the mesh's CA get in."""
+        return self._server_credentials(require_client=True)
+
+    def mesh_channel_credentials(self) -> grpc.ChannelCredentials:
+        """This daemon's identity towards its peers."""
+        return grpc.ssl_channel_credentials(self.ca.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes())
+
+    def client_context(self) -> ssl.SSLContext:
+        """For servers of the platform (NATS, Valkey) that ask for a client certificate."""
+        context = ssl.create_default_context(cafile=self.ca)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def _stamp(self) -> tuple[int, ...]:
+        return tuple(path.stat().st_mtime_ns for path in (self.ca, self.certificate, self.key))
+
+    def _server_credentials(self, *, require_client: bool) -> grpc.ServerCredentials:
+        served = self._stamp()
+
+        def configuration() -> grpc.ServerCertificateConfiguration:
+            return grpc.ssl_server_certificate_configuration(
+                [(self.key.read_bytes(), self.certificate.read_bytes())], self.ca.read_bytes()
+            )
+
+        def reload() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal served
+            now = self._stamp()
+            if now == served:
+                return None
+            served = now
+            return configuration()
+
+        return grpc.dynamic_ssl_server_credentials(
+            configuration(),
+            reload,  # type: ignore[arg-type]  # None means "unchanged", which the stub forgets
+            require_client_authentication=require_client,
+        )

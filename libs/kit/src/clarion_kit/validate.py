@@ -1,0 +1,61 @@
+"""Field validation at the edge: collect every fault, then raise once."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clarion_kit.errors import FieldFault, invalid_fields
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""Names of apps, categories, templates and providers."""
+
+
+class Faults:
+    """Gathers faults of one request; `raise_if_any` ends the request with all of them."""
+
+    def __init__(self) -> None:
+        self._faults: list[FieldFault] = []
+        self._path = ""
+
+    def add(self, field: str, description: str) -> None:
+        self._faults.append(FieldFault(f"{self._path}{field}", description))
+
+    @contextmanager
+    def within(self, path: str) -> Iterator[None]:
+        """Prefix the fields checked inside, e.g. "notification." or "addresses[2]."."""
+        before = self._path
+        self._path = f"{before}{path}"
+        try:
+            yield
+        finally:
+            self._path = before
+
+    def require(self, field: str, holds: bool, description: str) -> bool:
+        if not holds:
+            self.add(field, description)
+        return holds
+
+    def text(self, field: str, value: str, *, max_bytes: int, required: bool = True, lines: bool = False) -> bool:
+        """A text of 1 (0 if optional) to `max_bytes` bytes without NUL and, unless `lines`, control characters."""
+        if not value:
+            return self.require(field, not required, "required")
+        if len(value.encode()) > max_bytes:
+            self.add(field, f"longer than {max_bytes} bytes")
+            return False
+        if "\0" in value or (not lines and any(ord(character) < 32 or ord(character) == 127 for character in value)):
+            self.add(field, "contains control characters")
+            return False
+        return True
+
+    def name(self, field: str, value: str) -> bool:
+        """A name: 1-64 of a-z 0-9 _ -, starting with a letter or digit."""
+        return self.require(field, NAME.fullmatch(value) is not None, "must be 1-64 of a-z 0-9 _ -")
+
+    @property
+    def found(self) -> bool:
+        return bool(self._faults)
+
+    def raise_if_any(self) -> None:
+        """Raises DomainError INVALID_FIELD."""
+        if self._faults:
+            raise invalid_fields(self._faults)

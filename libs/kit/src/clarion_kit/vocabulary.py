@@ -1,0 +1,141 @@
+"""The words of the contracts as Python enums, for code that imports no protobuf.
+
+Numbers are those of `clarion.types.v1` and `clarion.notification.v1` and are stored in the ledger; a test compares
+every name and number with the descriptors.
+"""
+
+from enum import IntEnum
+
+
+class Channel(IntEnum):
+    """What the recipient owns."""
+
+    IOS = 1
+    ANDROID = 2
+    WEB = 3
+    SMS = 4
+    EMAIL = 5
+
+    @property
+    def slug(self) -> str:
+        """Lower-case name, as it stands in subjects, metrics and settings."""
+        return self.name.lower()
+
+
+class Priority(IntEnum):
+    """How urgent; each has its own subjects and consumers at every hop."""
+
+    URGENT = 1
+    NORMAL = 2
+    BULK = 3
+
+    @property
+    def slug(self) -> str:
+        return self.name.lower()
+
+
+class NotificationState(IntEnum):
+    SCHEDULED = 1
+    ACCEPTED = 2
+    PLANNED = 3
+    DONE = 4
+    CANCELLED = 5
+    EXPIRED = 6
+
+
+class DeliveryState(IntEnum):
+    READY = 1
+    ENQUEUED = 2
+    LEASED = 3
+    RETRY_WAIT = 4
+    DEFERRED = 5
+    HELD = 6
+    WAITING = 7
+    SENT = 20
+    FAILED = 21
+    SUPPRESSED = 22
+    EXPIRED = 23
+    CANCELLED = 24
+    DEAD_LETTERED = 25
+
+    @property
+    def terminal(self) -> bool:
+        return self >= DeliveryState.SENT
+
+
+class Receipt(IntEnum):
+    """What came back; a higher one never gives way to a lower one."""
+
+    UNDELIVERED = 1
+    DELIVERED = 2
+    SEEN = 3
+    CLICKED = 4
+
+
+class Reason(IntEnum):
+    APP_DISABLED = 1
+    CATEGORY_DISABLED = 2
+    RECIPIENT_UNKNOWN = 3
+    NO_ADDRESS = 4
+    SUPPRESSION_LIST = 5
+    OPTED_OUT = 6
+    CHANNEL_OFF = 7
+    CATEGORY_OFF = 8
+    QUIET_HOURS = 9
+    DUPLICATE_CONTENT = 10
+    NO_CONTENT = 11
+    RENDER_FAILED = 12
+    NO_ROUTE = 13
+    CAPPED = 14
+    MERGED = 15
+    CHANNEL_NOT_CHOSEN = 16
+    TOO_LARGE = 17
+    REFUSED = 40
+    ADDRESS_DEAD = 41
+    AMBIGUOUS = 42
+    DEADLINE_PASSED = 60
+    CANCELLED_BY_APP = 70
+    NOT_NEEDED = 71
+    WISH_CHANGED = 72
+    ERASED = 73
+    RETRIES_EXHAUSTED = 80
+    POISON = 81
+    HELD_TOO_LONG = 82
+
+
+class Gate(IntEnum):
+    """The gates of planning, in their order."""
+
+    APP = 1
+    CATEGORY = 2
+    ADDRESS = 3
+    SUPPRESSION_LIST = 4
+    WISHES = 5
+    QUIET_HOURS = 6
+    CONTENT_DEDUPE = 7
+    RENDER = 8
+    ROUTE = 9
+    CAPS = 10
+
+
+class Verdict(IntEnum):
+    """What a gate said."""
+
+    PASS = 1
+    SUPPRESS = 2
+    DEFER = 3
+    PASS_UNCHECKED = 4
+
+
+class EventKind(IntEnum):
+    SCHEDULED = 1
+    ACCEPTED = 2
+    PLANNED = 3
+    RETRY = 4
+    TERMINAL = 5
+    RECEIPT = 6
+    CANCELLED = 7
+    EXPIRED = 8
+    REDRIVEN = 9
+    HELD = 10
+    DEFERRED = 11

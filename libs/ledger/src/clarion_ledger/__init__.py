@@ -1,0 +1,1 @@
+"""The system of record: schema, migrations, accept, plan, claim, record, audit."""

@@ -1,0 +1,211 @@
+"""Dispatching: claim deliveries under a fenced lease, record what became of them.
+
+The lease and the attempt count in Postgres are the only recovery path: messages are acknowledged right after the claim.
+A record takes hold only where the lease generation is still the claimer's; a worker frozen past its lease writes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from clarion_kit import crash
+from clarion_kit.vocabulary import DeliveryState, Priority, Reason
+from clarion_ledger.db import Pool, connection
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery under lease. `address` and `content` are sealed (owner: the delivery id for content, the address id for
+    the address). `expired`: its deadline passed, by the database's clock."""
+
+    delivery_id: UUID
+    notification_id: UUID
+    recipient_ref: UUID
+    address_id: UUID
+    app_id: int
+    lane_id: int
+    lease_gen: int
+    priority: Priority
+    attempt: int
+    max_attempts: int
+    at_most_once: bool
+    ambiguous: bool
+    expired: bool
+    planned_at: datetime
+    expire_at: datetime
+    collapse_key: str
+    traceparent: str
+    address: bytes
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of one claimed delivery.
+
+    Terminal states end it; RETRY_WAIT comes again after `delay`; READY gives it back untried (no attempt is stored).
+    `started` and `duration` describe the provider call, None where none was made.
+    """
+
+    claimed: Claimed
+    state: DeliveryState
+    reason: Reason | None = None
+    outcome: int = 0
+    code: str = ""
+    provider_message_id: str = ""
+    receipt_key: str = ""
+    delay: timedelta = timedelta(0)
+    ambiguous: bool = False
+    seconds_ago: float = 0.0
+    duration: timedelta | None = None
+
+
+_CLAIM = """
+WITH picked AS (
+    SELECT delivery_id FROM ledger.delivery_work
+    WHERE delivery_id = ANY ($1) AND state = 2
+    ORDER BY delivery_id FOR UPDATE SKIP LOCKED
+), leased AS (
+    UPDATE ledger.delivery_work w
+    SET state = 3, lease_gen = w.lease_gen + 1, attempt = w.attempt + 1, lease_until = now() + $2, writing_at = NULL
+    FROM picked p WHERE w.delivery_id = p.delivery_id
+    RETURNING w.*
+)
+SELECT l.delivery_id, l.notification_id, l.recipient_ref, l.app_id, l.lane_id, l.lease_gen, l.priority, l.attempt,
+       l.max_attempts, l.at_most_once, l.ambiguous, l.expire_at <= now() AS expired, l.planned_at, l.expire_at,
+       l.collapse_key, l.traceparent, b.address, b.content, d.address_id
+FROM leased l
+JOIN ledger.delivery_body b ON b.id = l.delivery_id AND b.id BETWEEN $3 AND $4
+JOIN ledger.delivery d ON d.id = l.delivery_id AND d.id BETWEEN $3 AND $4
+"""
+
+_WRITING = """
+UPDATE ledger.delivery_work w SET writing_at = now()
+FROM unnest($1::uuid[], $2::int4[]) AS i (delivery_id, lease_gen)
+WHERE w.delivery_id = i.delivery_id AND w.lease_gen = i.lease_gen AND w.state = 3 AND w.lease_until > now()
+RETURNING w.delivery_id
+"""
+
+_RECORD = """
+WITH input AS (
+    SELECT * FROM unnest($1::uuid[], $2::int4[], $3::int2[], $4::int2[], $5::int2[], $6::text[], $7::text[], $8::text[],
+                         $9::interval[], $10::boolean[], $11::interval[], $12::int4[], $13::boolean[])
+        AS i (delivery_id, lease_gen, state, reason, outcome, code, provider_message_id, receipt_key, delay, ambiguous,
+              ago, duration_ms, tried)
+), picked AS (
+    SELECT w.delivery_id FROM ledger.delivery_work w JOIN input i ON i.delivery_id = w.delivery_id
+    WHERE w.delivery_id = ANY ($1) AND w.state = 3 AND w.lease_gen = i.lease_gen
+    ORDER BY w.delivery_id FOR UPDATE OF w
+), ended AS (
+    DELETE FROM ledger.delivery_work w USING input i, picked p
+    WHERE w.delivery_id = p.delivery_id AND i.delivery_id = w.delivery_id AND i.state >= 20
+    RETURNING w.delivery_id, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous
+), again AS (
+    UPDATE ledger.delivery_work w
+    SET state = i.state, ambiguous = w.ambiguous OR i.ambiguous, lease_until = NULL, writing_at = NULL, enqueued_at = NULL,
+        due_at = CASE WHEN i.state = 4 THEN now() + i.delay END,
+        ready_since = CASE WHEN i.state <> 4 THEN now() END,
+        attempt = CASE WHEN i.tried THEN w.attempt ELSE w.attempt - 1 END
+    FROM input i, picked p
+    WHERE w.delivery_id = p.delivery_id AND i.delivery_id = w.delivery_id AND i.state < 20
+    RETURNING w.delivery_id, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous
+), written AS (
+    SELECT * FROM ended UNION ALL SELECT * FROM again
+), deliveries AS (
+    UPDATE ledger.delivery d
+    SET state = i.state, reason = i.reason, attempts = e.attempt, ambiguous = e.ambiguous OR i.ambiguous,
+        lane_id = e.lane_id, provider_message_id = i.provider_message_id, terminal_at = now()
+    FROM ended e JOIN input i ON i.delivery_id = e.delivery_id
+    WHERE d.id = e.delivery_id AND d.id BETWEEN $14 AND $15
+), attempts AS (
+    INSERT INTO ledger.attempt (started_at, delivery_id, duration_ms, lane_id, attempt, outcome, code, provider_message_id, receipt_key)
+    SELECT clock_timestamp() - i.ago, w.delivery_id, i.duration_ms, w.lane_id, w.attempt, i.outcome, i.code,
+           i.provider_message_id, i.receipt_key
+    FROM written w JOIN input i ON i.delivery_id = w.delivery_id WHERE i.tried AND i.duration_ms IS NOT NULL
+    ON CONFLICT DO NOTHING
+), happened AS (
+    INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, reason, attempt, code)
+    SELECT w.notification_id, w.delivery_id, w.app_id, w.lane_id, CASE WHEN i.state >= 20 THEN 5 ELSE 4 END, i.state,
+           NULLIF(i.reason, 0), w.attempt, NULLIF(i.code, '')
+    FROM written w JOIN input i ON i.delivery_id = w.delivery_id WHERE i.tried
+), letters AS (
+    INSERT INTO ledger.dead_letter (delivery_id, notification_id, app_id, lane_id, channel, reason, attempts, last_code)
+    SELECT e.delivery_id, e.notification_id, e.app_id, e.lane_id, e.channel, i.reason, e.attempt, i.code
+    FROM ended e JOIN input i ON i.delivery_id = e.delivery_id WHERE i.state = 25
+)
+SELECT delivery_id FROM written
+"""
+
+
+async def claim(pool: Pool, ids: Sequence[UUID], lease: timedelta) -> list[Claimed]:
+    """Those of `ids` that were enqueued, now leased by the caller; the rest is someone else's or over.
+
+    Raises LedgerUnavailable; rows it may have leased all the same come back when their lease ends.
+    """
+    if not ids:
+        return []
+    crash.point("claim.before_commit")
+    async with connection(pool) as db:
+        rows = await db.fetch(_CLAIM, ids, lease, min(ids), max(ids))
+    crash.point("claim.after_commit")
+    return [
+        Claimed(
+            delivery_id=row["delivery_id"],
+            notification_id=row["notification_id"],
+            recipient_ref=row["recipient_ref"],
+            address_id=row["address_id"],
+            app_id=row["app_id"],
+            lane_id=row["lane_id"],
+            lease_gen=row["lease_gen"],
+            priority=Priority(row["priority"]),
+            attempt=row["attempt"],
+            max_attempts=row["max_attempts"],
+            at_most_once=row["at_most_once"],
+            ambiguous=row["ambiguous"],
+            expired=row["expired"],
+            planned_at=row["planned_at"],
+            expire_at=row["expire_at"],
+            collapse_key=row["collapse_key"] or "",
+            traceparent=row["traceparent"] or "",
+            address=row["address"],
+            content=row["content"],
+        )
+        for row in rows
+    ]
+
+
+async def mark_writing(pool: Pool, claims: Sequence[Claimed]) -> set[UUID]:
+    """For at-most-once deliveries, just before the write: those given back may be written, no other. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch(_WRITING, [c.delivery_id for c in claims], [c.lease_gen for c in claims])
+    return {row["delivery_id"] for row in rows}
+
+
+async def record(pool: Pool, records: Sequence[Record]) -> set[UUID]:
+    """Write outcomes in one transaction; gives the deliveries whose lease was still held. Raises LedgerUnavailable."""
+    if not records:
+        return set()
+    ids = [r.claimed.delivery_id for r in records]
+    crash.point("record.before_commit")
+    async with connection(pool) as db:
+        rows = await db.fetch(
+            _RECORD,
+            ids,
+            [r.claimed.lease_gen for r in records],
+            [r.state for r in records],
+            [r.reason or 0 for r in records],
+            [r.outcome for r in records],
+            [r.code for r in records],
+            [r.provider_message_id or None for r in records],
+            [r.receipt_key or None for r in records],
+            [r.delay for r in records],
+            [r.ambiguous for r in records],
+            [timedelta(seconds=r.seconds_ago) for r in records],
+            [None if r.duration is None else int(r.duration.total_seconds() * 1000) for r in records],
+            [r.state is not DeliveryState.READY for r in records],
+            min(ids),
+            max(ids),
+        )
+    crash.point("record.after_commit")
+    return {row["delivery_id"] for row in rows}

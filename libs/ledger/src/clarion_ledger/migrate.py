@@ -1,0 +1,53 @@
+"""`clarion migrate`: bring the database to the newest version, or say where it stands. Synchronous, run alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Version of the database (None: empty), the newest one, and the steps between."""
+
+    current: str | None
+    head: str
+    pending: list[str]
+
+
+def upgrade(url: str) -> None:
+    """Apply every pending step. `url`: a postgresql:// URL of the schema's owner. Safe to run twice at once."""
+    command.upgrade(_config(url), "head")
+
+
+def status(url: str) -> Status:
+    """Where the database stands."""
+    script = ScriptDirectory.from_config(_config(url))
+    engine = create_engine(_driver_url(url), poolclass=NullPool)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "clarion_version"})
+        current = context.get_current_revision()
+    head = script.get_current_head()
+    if head is None:
+        raise RuntimeError("the history is empty")
+    pending = [step.revision for step in script.iterate_revisions(head, current)]
+    return Status(current, head, pending[::-1])
+
+
+def _config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = _driver_url(url)
+    return config
+
+
+def _driver_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise ValueError("the database URL must start with postgresql://")
+    return f"postgresql+psycopg://{rest}"

@@ -1,0 +1,211 @@
+"""Planning: what waits to be planned, and the one transaction that turns a notification into deliveries.
+
+Taking the `plan_work` row is the fence: whoever deletes it writes the plan, a second planner writes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from clarion_kit import crash
+from clarion_kit.vocabulary import Channel, Priority, Reason
+from clarion_ledger.db import Pool, connection
+
+
+@dataclass(frozen=True, slots=True)
+class ToPlan:
+    """A notification that waits. `expired` by the database's clock. `payload` is sealed (owner: the event id)."""
+
+    notification_id: UUID
+    app_id: int
+    category_id: int
+    priority: Priority
+    event_id: str
+    accepted_at: datetime
+    expire_at: datetime
+    expired: bool
+    payload: bytes
+    traceparent: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """A delivery to be: in flight with sealed address and content, or suppressed with its reason.
+
+    `address_id`, `lane_id`, `address` and `content` are set exactly where it is in flight; `enqueue` says whether the
+    planner publishes it at once. `gates` is a serialised GateTrail, empty where every gate simply passed.
+    """
+
+    delivery_id: UUID
+    recipient_ref: UUID
+    channel: Channel
+    reason: Reason | None = None
+    address_id: UUID | None = None
+    lane_id: int | None = None
+    address: bytes = b""
+    content: bytes = b""
+    gates: bytes = b""
+    template_version: int | None = None
+    country: str | None = None
+    enqueue: bool = True
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All deliveries of one notification."""
+
+    source: ToPlan
+    deliveries: Sequence[PlannedDelivery]
+    max_attempts: int
+    at_most_once: bool
+    collapse_key: str = ""
+
+
+_LOAD = """
+SELECT w.notification_id, w.tries, n.app_id, n.category_id, n.priority, n.event_id, n.accepted_at, n.expire_at,
+       n.expire_at <= now() AS expired, b.payload, n.traceparent
+FROM ledger.plan_work w
+JOIN ledger.notification n ON n.id = w.notification_id AND n.id BETWEEN $2 AND $3
+JOIN ledger.notification_body b ON b.id = w.notification_id AND b.id BETWEEN $2 AND $3
+WHERE w.notification_id = ANY ($1)
+ORDER BY w.notification_id
+"""
+
+_PLAN = """
+WITH taken AS (
+    DELETE FROM ledger.plan_work WHERE notification_id IN (
+        SELECT notification_id FROM ledger.plan_work WHERE notification_id = ANY ($1) ORDER BY notification_id FOR UPDATE SKIP LOCKED
+    ) RETURNING notification_id
+), planned AS (
+    UPDATE ledger.notification n SET state = 3, planned_count = i.deliveries
+    FROM unnest($1::uuid[], $2::int4[]) AS i (id, deliveries) JOIN taken t ON t.notification_id = i.id
+    WHERE n.id = i.id AND n.id BETWEEN $3 AND $4
+    RETURNING n.id, n.app_id, n.category_id, n.priority, n.expire_at
+), input AS (
+    SELECT i.*, p.app_id, p.category_id, p.priority, p.expire_at
+    FROM unnest($5::uuid[], $6::uuid[], $7::uuid[], $8::int2[], $9::int2[], $10::uuid[], $11::int4[], $12::bytea[],
+                $13::bytea[], $14::bytea[], $15::int4[], $16::text[], $17::boolean[], $18::text[], $19::int2[],
+                $20::boolean[], $21::text[])
+        AS i (id, notification_id, recipient_ref, channel, reason, address_id, lane_id, address, content, gates,
+              template_version, country, enqueue, traceparent, max_attempts, at_most_once, collapse_key)
+    JOIN planned p ON p.id = i.notification_id
+), deliveries AS (
+    INSERT INTO ledger.delivery (terminal_at, id, notification_id, recipient_ref, address_id, app_id, category_id, lane_id,
+                                 template_version, channel, priority, state, reason, country, gates)
+    SELECT CASE WHEN i.reason <> 0 THEN now() END, i.id, i.notification_id, i.recipient_ref, i.address_id, i.app_id,
+           i.category_id, i.lane_id, i.template_version, i.channel, i.priority,
+           CASE WHEN i.reason <> 0 THEN 22 WHEN i.enqueue THEN 2 ELSE 1 END, i.reason, i.country, i.gates
+    FROM input i
+), bodies AS (
+    INSERT INTO ledger.delivery_body (id, address, content) SELECT i.id, i.address, i.content FROM input i WHERE i.reason = 0
+), work AS (
+    INSERT INTO ledger.delivery_work (enqueued_at, ready_since, expire_at, delivery_id, notification_id, recipient_ref,
+                                      app_id, lane_id, channel, priority, state, max_attempts, at_most_once, collapse_key,
+                                      traceparent)
+    SELECT CASE WHEN i.enqueue THEN now() END, CASE WHEN NOT i.enqueue THEN now() END, i.expire_at, i.id, i.notification_id,
+           i.recipient_ref, i.app_id, i.lane_id, i.channel, i.priority, CASE WHEN i.enqueue THEN 2 ELSE 1 END,
+           i.max_attempts, i.at_most_once, i.collapse_key, i.traceparent
+    FROM input i WHERE i.reason = 0
+), happened AS (
+    INSERT INTO ledger.event (notification_id, delivery_id, app_id, kind, state, reason)
+    SELECT p.id, NULL, p.app_id, 3, NULL, NULL FROM planned p
+    UNION ALL
+    SELECT i.notification_id, i.id, i.app_id, 5, 22, i.reason FROM input i WHERE i.reason <> 0
+)
+SELECT id FROM planned
+"""
+
+_EXPIRE = """
+WITH taken AS (
+    DELETE FROM ledger.plan_work WHERE notification_id IN (
+        SELECT notification_id FROM ledger.plan_work WHERE notification_id = ANY ($1) ORDER BY notification_id FOR UPDATE SKIP LOCKED
+    ) RETURNING notification_id
+), ended AS (
+    UPDATE ledger.notification n SET state = 6 FROM taken t
+    WHERE n.id = t.notification_id AND n.id BETWEEN $2 AND $3 RETURNING n.id, n.app_id
+)
+INSERT INTO ledger.event (notification_id, app_id, kind) SELECT id, app_id, 8 FROM ended
+"""
+
+_TRIED = "UPDATE ledger.plan_work SET tries = tries + 1 WHERE notification_id = ANY ($1)"
+
+
+async def load(pool: Pool, ids: Sequence[UUID]) -> list[ToPlan]:
+    """Those of `ids` that still wait, by id; the others were planned or cancelled. Raises LedgerUnavailable."""
+    if not ids:
+        return []
+    async with connection(pool) as db:
+        rows = await db.fetch(_LOAD, ids, min(ids), max(ids))
+    return [
+        ToPlan(
+            notification_id=row["notification_id"],
+            app_id=row["app_id"],
+            category_id=row["category_id"],
+            priority=Priority(row["priority"]),
+            event_id=row["event_id"],
+            accepted_at=row["accepted_at"],
+            expire_at=row["expire_at"],
+            expired=row["expired"],
+            payload=row["payload"],
+            traceparent=row["traceparent"] or "",
+            tries=row["tries"],
+        )
+        for row in rows
+    ]
+
+
+async def plan(pool: Pool, plans: Sequence[Plan]) -> set[UUID]:
+    """Write plans in one transaction; gives the notifications that were planned by this call (others were taken before).
+
+    Raises LedgerUnavailable.
+    """
+    if not plans:
+        return set()
+    flat = sorted(
+        ((plan, delivery) for plan in plans for delivery in plan.deliveries), key=lambda pair: pair[1].delivery_id
+    )
+    ids = [plan.source.notification_id for plan in plans]
+    crash.point("plan.before_commit")
+    async with connection(pool) as db:
+        rows = await db.fetch(
+            _PLAN,
+            ids,
+            [len(plan.deliveries) for plan in plans],
+            min(ids),
+            max(ids),
+            [delivery.delivery_id for _, delivery in flat],
+            [plan.source.notification_id for plan, _ in flat],
+            [delivery.recipient_ref for _, delivery in flat],
+            [delivery.channel for _, delivery in flat],
+            [delivery.reason or 0 for _, delivery in flat],
+            [delivery.address_id for _, delivery in flat],
+            [delivery.lane_id for _, delivery in flat],
+            [delivery.address for _, delivery in flat],
+            [delivery.content for _, delivery in flat],
+            [delivery.gates or None for _, delivery in flat],
+            [delivery.template_version for _, delivery in flat],
+            [delivery.country for _, delivery in flat],
+            [delivery.enqueue for _, delivery in flat],
+            [delivery.traceparent or None for _, delivery in flat],
+            [plan.max_attempts for plan, _ in flat],
+            [plan.at_most_once for plan, _ in flat],
+            [plan.collapse_key or None for plan, _ in flat],
+        )
+    crash.point("plan.after_commit")
+    return {row["id"] for row in rows}
+
+
+async def expire(pool: Pool, ids: Sequence[UUID]) -> None:
+    """End notifications whose deadline passed before they were planned. Raises LedgerUnavailable."""
+    if ids:
+        async with connection(pool) as db:
+            await db.execute(_EXPIRE, ids, min(ids), max(ids))
+
+
+async def count_try(pool: Pool, ids: Sequence[UUID]) -> None:
+    """Note that planning these failed once more, so that poison is found. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        await db.execute(_TRIED, ids)

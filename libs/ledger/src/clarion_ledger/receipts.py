@@ -1,0 +1,63 @@
+"""Receipts: what came back for a delivery, applied by rank, whatever the order and however often."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from clarion_kit.vocabulary import Receipt
+from clarion_ledger.db import Pool, connection
+
+LOOK_BACK = timedelta(days=4)
+"""How old an attempt may be for a receipt to find it by the provider's message id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptFor:
+    """A receipt of one delivery; `code` is the provider's word."""
+
+    delivery_id: UUID
+    receipt: Receipt
+    code: str = ""
+
+
+_FIND = """
+SELECT a.receipt_key, a.delivery_id FROM ledger.attempt a
+WHERE a.receipt_key = ANY ($1) AND a.delivery_id >= ledger.uuid_floor(now() - $2::interval)
+"""
+_APPLY = """
+WITH input AS (
+    SELECT DISTINCT ON (i.delivery_id) * FROM unnest($1::uuid[], $2::int2[], $3::text[]) AS i (delivery_id, receipt, code)
+    ORDER BY i.delivery_id, i.receipt DESC
+), raised AS (
+    UPDATE ledger.delivery d SET receipt = i.receipt, receipt_at = now() FROM input i
+    WHERE d.id = i.delivery_id AND d.id BETWEEN $4 AND $5 AND d.receipt < i.receipt AND d.state = 20
+    RETURNING d.id, d.notification_id, d.app_id, d.lane_id, d.attempts, i.code
+), happened AS (
+    INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, attempt, code)
+    SELECT notification_id, id, app_id, lane_id, 6, 20, attempts, NULLIF(code, '') FROM raised
+)
+SELECT id FROM raised
+"""
+
+
+async def find_deliveries(pool: Pool, receipt_keys: Sequence[str]) -> dict[str, UUID]:
+    """Deliveries by the key their attempt was stored under. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch(_FIND, receipt_keys, LOOK_BACK)
+    return {row["receipt_key"]: row["delivery_id"] for row in rows}
+
+
+async def apply(pool: Pool, receipts: Sequence[ReceiptFor]) -> set[UUID]:
+    """Raise receipts; gives the deliveries that changed. One that is not `sent` (yet) does not change: apply again later.
+
+    Raises LedgerUnavailable.
+    """
+    if not receipts:
+        return set()
+    ids = [r.delivery_id for r in receipts]
+    async with connection(pool) as db:
+        rows = await db.fetch(
+            _APPLY, ids, [r.receipt for r in receipts], [r.code for r in receipts], min(ids), max(ids)
+        )
+    return {row["id"] for row in rows}

@@ -1,0 +1,1 @@
+"""Fixtures and tools for tests: real servers, fault proxy, crash points, span assertions."""
