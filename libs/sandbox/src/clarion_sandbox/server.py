@@ -1,0 +1,181 @@
+"""The whole sandbox: state directory, listeners, and the file that tells clients how to reach it."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .answers import PROVIDERS, load
+from .credentials import (
+    Credentials,
+    ec_private_key,
+    load_or_create,
+    rsa_private_key,
+    vapid_key_pair,
+    write_private,
+)
+from .fates import Fates
+from .faults import FaultScript
+from .ledger import Ledger
+from .settings import Settings
+from .smpp import listener as smpp_listener
+from .smpp.centre import Account, MessageCentre
+from .smtp import listener as smtp_listener
+from .smtp.relay import Relay
+from .web import google_token
+from .web import listener as https_listener
+from .web.apns import Apns, ApnsKey
+from .web.control import Control
+from .web.fcm import Fcm
+from .web.router import Router
+from .web.webpush import WebPush
+
+DESCRIPTION_FILE = "sandbox.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the listeners are."""
+
+    https: int
+    smpp: int
+    smtp: int
+    smtps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A running sandbox."""
+
+    settings: Settings
+    credentials: Credentials
+    ports: Ports
+    ledger: Ledger
+    faults: FaultScript
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls, settings: Settings) -> "AsyncIterator[Sandbox]":
+        """Run a sandbox in this event loop while inside; ``sandbox.json`` is written once everything listens.
+
+        Raises:
+            OSError: an address is taken, the directory cannot be used, or the certificate does not fit its key
+                (``ssl.SSLError``).
+            ValueError: the state directory holds files of another kind.
+        """
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(settings.tls_cert, settings.tls_key)
+        settings.dir.mkdir(parents=True, exist_ok=True)
+        credentials = load_or_create(settings.dir / "credentials.json", settings.fcm_project)
+        tables = {provider: load(provider) for provider in PROVIDERS}
+        faults = FaultScript(tables)
+        fates = Fates(tables, faults)
+        async with AsyncExitStack() as stack:
+            ledger = Ledger(settings.dir / "ledger.ndjson")
+            stack.callback(ledger.close)
+            account = Account(
+                credentials.smpp_system_id,
+                credentials.smpp_password,
+                settings.smpp_max_binds,
+                settings.smpp_receipt_delay_ms / 1000,
+            )
+            access_tokens = google_token.AccessTokens(settings.access_token_seconds)
+            service_account = google_token.ServiceAccount(
+                credentials.fcm_client_email,
+                credentials.fcm_private_key_id,
+                rsa_private_key(credentials.fcm_private_key_pem).public_key(),
+            )
+            apns_key = ApnsKey(
+                credentials.apns_team_id,
+                credentials.apns_key_id,
+                ec_private_key(credentials.apns_private_key_pem).public_key(),
+            )
+            router = Router(
+                apns=Apns(apns_key, settings.apns_topics, tables["apns"], fates, ledger),
+                fcm=Fcm(settings.fcm_project, access_tokens, tables["fcm"], fates, ledger),
+                token=google_token.GoogleTokenServer(
+                    service_account, access_tokens, tables["google_token"], fates, ledger
+                ),
+                webpush=WebPush(tables["webpush"], fates, ledger),
+                control=Control(credentials.api_token, faults, ledger),
+            )
+            host = settings.listen_host
+            centre = MessageCentre(account, fates, ledger)
+            relay = Relay(credentials.smtp_username, credentials.smtp_password, fates, ledger)
+            smpp = await stack.enter_async_context(smpp_listener.listen(centre, host, settings.smpp_port))
+            smtp = await stack.enter_async_context(
+                smtp_listener.listen(relay, host, settings.smtp_port, settings.smtps_port, tls)
+            )
+            https = await stack.enter_async_context(
+                https_listener.listen(
+                    router,
+                    host,
+                    settings.https_port,
+                    certificate=settings.tls_cert,
+                    key=settings.tls_key,
+                    max_streams=settings.https_max_streams,
+                )
+            )
+            sandbox = cls(settings, credentials, Ports(https, smpp, smtp.submission, smtp.implicit_tls), ledger, faults)
+            await asyncio.to_thread(sandbox.describe_to, settings.dir / DESCRIPTION_FILE)
+            yield sandbox
+
+    @property
+    def base_url(self) -> str:
+        """Origin of the HTTPS providers."""
+        return f"https://{self.settings.public_host}:{self.ports.https}"
+
+    def describe_to(self, path: Path) -> None:
+        """Write the description clients read."""
+        write_private(path, json.dumps(self.description(), indent=1).encode())
+
+    def description(self) -> dict[str, object]:
+        """Addresses and the fake credentials to use, as written into sandbox.json."""
+        credentials, host = self.credentials, self.settings.public_host
+        vapid_public, vapid_private = vapid_key_pair(credentials.vapid_private_key_pem)
+        return {
+            "url": self.base_url,
+            "api_token": credentials.api_token,
+            "apns": {
+                "url": self.base_url,
+                "team_id": credentials.apns_team_id,
+                "key_id": credentials.apns_key_id,
+                "private_key": credentials.apns_private_key_pem,
+                "topics": list(self.settings.apns_topics),
+            },
+            "fcm": {"url": self.base_url, "service_account": self._service_account()},
+            "webpush": {
+                "url": self.base_url,
+                "vapid_public_key": vapid_public,
+                "vapid_private_key": vapid_private,
+                "subject": "mailto:sandbox@sandbox.invalid",
+            },
+            "smpp": {
+                "host": host,
+                "port": self.ports.smpp,
+                "system_id": credentials.smpp_system_id,
+                "password": credentials.smpp_password,
+            },
+            "smtp": {
+                "host": host,
+                "port": self.ports.smtp,
+                "implicit_tls_port": self.ports.smtps,
+                "username": credentials.smtp_username,
+                "password": credentials.smtp_password,
+            },
+        }
+
+    def _service_account(self) -> dict[str, str]:
+        return {
+            "type": "service_account",
+            "project_id": self.settings.fcm_project,
+            "private_key_id": self.credentials.fcm_private_key_id,
+            "private_key": self.credentials.fcm_private_key_pem,
+            "client_email": self.credentials.fcm_client_email,
+            "client_id": "100000000000000000000",
+            "auth_uri": f"{self.base_url}/auth",
+            "token_uri": f"{self.base_url}/token",
+        }

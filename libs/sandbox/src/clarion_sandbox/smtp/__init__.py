@@ -1,0 +1,1 @@
+"""The mail relay: an SMTP submission server."""
