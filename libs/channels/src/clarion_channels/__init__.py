@@ -1,0 +1,1 @@
+"""Provider port, outcome taxonomy, dispatch engine and the built-in providers."""

@@ -1,0 +1,123 @@
+"""How a dispatcher is put together; the five of them differ in their channel and their providers' needs."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import Field, SecretStr
+
+from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
+from clarion.internal.preference.v1 import preference_service_pb2 as preference
+from clarion.internal.preference.v1.preference_service_pb2_grpc import PreferenceServiceStub
+from clarion_channels.engine.dead import DeadAddress, DeadAddresses
+from clarion_channels.engine.engine import DispatchEngine
+from clarion_channels.engine.lanes import Lanes, provider_factories
+from clarion_channels.engine.retry import RetryPolicy
+from clarion_channels.engine.rpc import DispatchRpc
+from clarion_channels.port import ProviderFactory, Receipts
+from clarion_kit.bus import JetStreamBus
+from clarion_kit.daemon import Daemon
+from clarion_kit.rpc import client
+from clarion_kit.rpc.client import Peer
+from clarion_kit.settings import Common, from_file
+from clarion_kit.subjects import dispatch_lanes
+from clarion_kit.vocabulary import Channel, Priority
+from clarion_ledger import config, db
+from clarion_ledger.config import LaneConfig
+from clarion_ledger.db import Pool
+from clarion_ledger.keys import KeyRing, load_wrapper
+
+REPORT_TIMEOUT = timedelta(seconds=2)
+FLUSH_DEAD = timedelta(milliseconds=500)
+
+
+class DispatcherSettings(Common):
+    """Settings of every dispatcher."""
+
+    database_url: SecretStr = Field(description="postgresql:// URL with the dispatcher's role.")
+    nats_url: SecretStr = Field(description="nats:// or tls:// URLs, comma separated.")
+    kek_file: Path = Field(description="File with the key-encryption keys.")
+    capacity: int = Field(2_000, ge=10, le=100_000, description="Deliveries held at once, from claim to record.")
+    width: int = Field(2, ge=1, le=16, description="Pull loops per subject.")
+    retry_base_seconds: float = Field(1.0, gt=0, description="First backoff ceiling of a retry.")
+    retry_cap_seconds: float = Field(60.0, gt=0, description="Largest backoff ceiling of a retry.")
+
+
+class NoReceipts:
+    """For channels whose providers answer on no connection of ours."""
+
+    def __init__(self, lane: LaneConfig) -> None:
+        self._lane = lane
+
+    async def store(self, provider: str, kind: str, body: bytes) -> None:
+        raise RuntimeError(f"{provider} brought lane {self._lane.lane_id} a receipt that nobody expects")
+
+
+async def build_dispatcher(
+    d: Daemon,
+    s: DispatcherSettings,
+    channel: Channel,
+    *,
+    factories: Callable[[Pool], Mapping[str, ProviderFactory]] | None = None,
+    receipts: Callable[[Pool, LaneConfig], Receipts] | None = None,
+) -> None:
+    """Wire a dispatcher. `factories` replaces providers that need more than their settings."""
+    bus = await d.open(JetStreamBus.for_daemon(d.name, s, d.telemetry))
+    pool = await d.open(db.pool(s.database_url.get_secret_value(), size=s.database_pool, application=d.name))
+    preference_peer = await d.open(client.connect("preference", s, d.telemetry))
+    keys = KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file))
+    cache = config.ConfigCache(pool, with_lanes=True)
+    dead = DeadAddresses(partial(_report_dead, preference_peer))
+    lanes = await d.open(
+        _closing(
+            Lanes(
+                channel,
+                cache,
+                keys,
+                provider_factories(factories(pool) if factories else None),
+                partial(receipts, pool) if receipts else NoReceipts,
+            )
+        )
+    )
+    policy = RetryPolicy(timedelta(seconds=s.retry_base_seconds), timedelta(seconds=s.retry_cap_seconds))
+    engine = await d.open(
+        DispatchEngine(
+            channel, pool, keys, lanes, d.telemetry, capacity=s.capacity, policy=policy, on_dead=dead.put
+        ).running()
+    )
+    d.ready_when(nats=bus.ping, postgres=partial(db.ping, pool))
+    d.every("config", config.POLL, cache.refresh)
+    d.every("dead addresses", FLUSH_DEAD, dead.flush)
+    for lane in dispatch_lanes(channel):
+        width = s.width + 1 if lane.priority is Priority.URGENT else s.width
+        d.consume(bus, lane, engine.handler(lane.priority), width=width)
+    d.drain_with(engine.drain)
+    d.serve(partial(add_DispatchServiceServicer_to_server, DispatchRpc(lanes)))
+
+
+@asynccontextmanager
+async def _closing(lanes: Lanes) -> AsyncIterator[Lanes]:
+    try:
+        yield lanes
+    finally:
+        await lanes.close()
+
+
+async def _report_dead(peer: Peer, addresses: Sequence[DeadAddress]) -> None:
+    stub = PreferenceServiceStub(peer.channel)
+    request = preference.ReportDeadRequest()
+    for address in addresses:
+        moment = Timestamp()
+        moment.FromDatetime(address.since)
+        request.addresses.add(
+            app_id=address.app_id, address_id=address.address_id.bytes, dead_since_ms=moment.ToMilliseconds()
+        )
+    await peer.call(
+        stub.ReportDead,
+        request,
+        timeout=REPORT_TIMEOUT,
+        name="clarion.internal.preference.v1.PreferenceService/ReportDead",
+    )

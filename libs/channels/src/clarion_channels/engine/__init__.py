@@ -1,0 +1,1 @@
+"""The dispatch engine: claim → acknowledge → send → record, the same for every channel."""

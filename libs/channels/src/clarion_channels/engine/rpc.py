@@ -1,0 +1,51 @@
+"""DispatchService: what operators may ask of a dispatcher."""
+
+import asyncio
+
+import grpc
+
+from clarion.internal.dispatch.v1 import dispatch_service_pb2 as pb
+from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceServicer
+from clarion_channels.engine.lanes import Lanes, LaneUnusable
+from clarion_channels.port import ProviderUnavailable
+from clarion_kit.errors import DomainError, ErrorReason
+
+PROBE_TIMEOUT_SECONDS = 10
+
+
+class DispatchRpc(DispatchServiceServicer):
+    """Answers for the lanes of this process."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+
+    async def GetLanes(
+        self, request: pb.GetLanesRequest, context: grpc.aio.ServicerContext[pb.GetLanesRequest, pb.GetLanesResponse]
+    ) -> pb.GetLanesResponse:
+        return pb.GetLanesResponse(
+            lanes=[
+                pb.Lane(
+                    lane_id=lane.config.lane_id,
+                    app_id=lane.config.app_id,
+                    kind=lane.config.kind,
+                    in_flight=lane.in_flight,
+                    outcomes=dict(lane.outcomes),
+                    stopped=lane.stopped,
+                )
+                for lane in self._lanes.all()
+            ]
+        )
+
+    async def Probe(
+        self, request: pb.ProbeRequest, context: grpc.aio.ServicerContext[pb.ProbeRequest, pb.ProbeResponse]
+    ) -> pb.ProbeResponse:
+        try:
+            lane = await self._lanes.get(request.lane_id)
+            await asyncio.wait_for(lane.provider.probe(), PROBE_TIMEOUT_SECONDS)
+        except LaneUnusable as unusable:
+            if str(unusable) == "no such account":
+                raise DomainError(ErrorReason.PROVIDER_NOT_FOUND, "no such lane of this channel") from None
+            return pb.ProbeResponse(ok=False, detail=str(unusable))
+        except (ProviderUnavailable, TimeoutError) as away:
+            return pb.ProbeResponse(ok=False, detail=str(away) or "no answer in time")
+        return pb.ProbeResponse(ok=True)

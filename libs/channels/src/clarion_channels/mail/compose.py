@@ -1,0 +1,65 @@
+"""From a frame and a mail's own parts to the message as it goes over the wire."""
+
+import re
+from html import escape
+
+from clarion.internal.content.v1.rendered_pb2 import MailFrame, RenderedMail
+from clarion.types.v1.content_pb2 import MailContent
+from clarion_channels.mail.frame import Marker, Part, build_frame
+from clarion_channels.mail.headers import MailHeaders, render
+from clarion_channels.mail.quoted_printable import encode
+
+_MIME = b"MIME-Version: 1.0\r\nContent-Type: %b\r\nContent-Transfer-Encoding: %b\r\n\r\n"
+_BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+
+
+class FrameMismatch(ValueError):
+    """The mail has no value for a slot of its frame, or the frame has a segment this version does not know."""
+
+
+def compose(frame: MailFrame, mail: RenderedMail, headers: MailHeaders) -> bytes:
+    """The whole RFC 5322 message: 7-bit, CRLF line ends, body lines ≤ 76 characters, dots not yet stuffed.
+
+    Slot values are plain text here: escaping for HTML is done where they are rendered. A frame that was stored comes
+    through `frame.verify_frame`. Raises `FrameMismatch`, and `headers.HeaderError` for a value that would break the
+    header.
+    """
+    content_type = frame.content_type
+    transfer_encoding = b"7bit" if content_type.startswith("multipart/") else b"quoted-printable"
+    pieces = [render(headers, mail.subject), _MIME % (content_type.encode("ascii"), transfer_encoding)]
+    slots = mail.slots
+    encoded: dict[int, bytes] = {}
+    for segment in frame.segments:
+        kind = segment.WhichOneof("part")
+        if kind == "literal":
+            pieces.append(segment.literal)
+        elif kind == "slot":
+            index = segment.slot
+            value = encoded.get(index)
+            if value is None:
+                if index >= len(slots):
+                    raise FrameMismatch(f"slot {index} of the frame has no value, the mail has {len(slots)}")
+                value = encoded[index] = encode(slots[index])
+            pieces.append(value)
+        elif kind == "open_pixel":
+            if mail.open_pixel_url:
+                pieces.append(_pixel(mail.open_pixel_url))
+        else:
+            raise FrameMismatch("the frame has a segment of an unknown kind")
+    return b"".join(pieces)
+
+
+def literal_frame(content: MailContent) -> MailFrame:
+    """The frame of a mail without a template, the open pixel at the end of its HTML. Raises `ValueError` when empty."""
+    text: list[Part] = [content.text] if content.text else []
+    html: list[Part] = [*_around_pixel(content.html)] if content.html else []
+    return build_frame(text, html)
+
+
+def _around_pixel(html: str) -> tuple[Part, ...]:
+    end = max((match.start() for match in _BODY_END.finditer(html)), default=len(html))
+    return html[:end], Marker.OPEN_PIXEL, html[end:]
+
+
+def _pixel(url: str) -> bytes:
+    return encode(f'<img src="{escape(url)}" width="1" height="1" alt="">')

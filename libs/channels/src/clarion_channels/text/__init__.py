@@ -1,0 +1,1 @@
+"""How text is counted, coded and cut for SMS. Pure rules."""
