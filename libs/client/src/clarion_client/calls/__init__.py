@@ -1,0 +1,1 @@
+"""The public RPCs, each described once: friendly arguments in, the contract's request out."""

@@ -1,0 +1,86 @@
+"""The services of a sync client."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from clarion.deadletter.v1 import dead_letter_service_pb2
+from clarion.notification.v1 import state_pb2
+from clarion_client._rpc import SyncService
+from clarion_client.calls import dead_letters
+from clarion_client.calls.apps import AppCalls
+from clarion_client.calls.categories import CategoryCalls
+from clarion_client.calls.dead_letters import LIST_DEAD_LETTERS, DeadLetterCalls
+from clarion_client.calls.preferences import PreferenceCalls
+from clarion_client.calls.providers import ProviderCalls
+from clarion_client.calls.recipients import UPSERT_MANY, RecipientCalls, UpsertOutcome, upsert_chunks, upsert_outcomes
+from clarion_client.calls.routes import RouteCalls
+from clarion_client.calls.templates import TemplateCalls
+from clarion_client.calls.tracking import TrackingCalls
+from clarion_client.enums import Channel
+from clarion_client.recipient import RecipientLike
+
+
+class Recipients(RecipientCalls, SyncService):
+    """`client.recipients`"""
+
+    def upsert_many(
+        self, recipients: Iterable[RecipientLike], *, progress: Callable[[int], object] | None = None
+    ) -> list[UpsertOutcome]:
+        """Stores any number of recipients, 500 a call; one outcome each, in order.
+
+        `progress` is told how many are done after each call. Raises ClarionError when a whole call fails: repeat it
+        all, storing again changes nothing.
+        """
+        outcomes: list[UpsertOutcome] = []
+        for request in upsert_chunks(recipients):
+            outcomes += upsert_outcomes(request, self._caller.call(UPSERT_MANY, request))
+            if progress is not None:
+                progress(len(outcomes))
+        return outcomes
+
+
+class Preferences(PreferenceCalls, SyncService):
+    """`client.preferences`"""
+
+
+class Templates(TemplateCalls, SyncService):
+    """`client.templates`"""
+
+
+class Categories(CategoryCalls, SyncService):
+    """`client.categories`"""
+
+
+class Apps(AppCalls, SyncService):
+    """`client.apps`"""
+
+
+class Providers(ProviderCalls, SyncService):
+    """`client.providers`"""
+
+
+class Routes(RouteCalls, SyncService):
+    """`client.routes`"""
+
+
+class Tracking(TrackingCalls, SyncService):
+    """`client.tracking`"""
+
+
+class DeadLetters(DeadLetterCalls, SyncService):
+    """`client.dead_letters`"""
+
+    def list(
+        self,
+        *,
+        channel: Channel | None = None,
+        reason: state_pb2.Reason.ValueType = state_pb2.REASON_UNSPECIFIED,
+        page_size: int = 100,
+    ) -> Iterator[dead_letter_service_pb2.DeadLetter]:
+        """Dead letters, newest first, page after page."""
+        request = dead_letters.list_request(channel, reason, page_size)
+        while True:
+            page = self._caller.call(LIST_DEAD_LETTERS, request)
+            yield from page.dead_letters
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
