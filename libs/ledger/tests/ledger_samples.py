@@ -1,32 +1,62 @@
-"""Notifications and plans as the edge and the planner would make them."""
+"""Notifications, plans and outcomes as the edge, the planner and a dispatcher would make them."""
 
 import hashlib
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from uuid import UUID, uuid4
 
-from clarion_kit.vocabulary import Channel, Priority, Reason
+import asyncpg
+
+from clarion_kit.subjects import Lane, Stream
+from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
 from clarion_ledger.accept import Accepted, AcceptItem, AcceptResult, accept
+from clarion_ledger.audit import Audit, audit
 from clarion_ledger.db import Pool
+from clarion_ledger.dispatching import Claimed, Record, claim, record
 from clarion_ledger.ids import delivery_id
 from clarion_ledger.planning import Plan, PlannedDelivery, ToPlan, load, plan
-from clarion_testkit.plugin import App
+
+LEASE = timedelta(seconds=30)
+PLAN = Lane(Stream.PLAN, Priority.NORMAL)
+DISPATCH = Lane(Stream.DISPATCH, Priority.NORMAL, Channel.ANDROID)
+OUTCOME_ACCEPTED = 1
+OUTCOME_RETRY = 5
+
+
+class Owner(Protocol):
+    """The app that notifications belong to."""
+
+    @property
+    def app_id(self) -> int: ...
+
+    @property
+    def categories(self) -> Mapping[str, int]: ...
 
 
 def item(
-    app: App, event_id: str, *, payload: bytes = b"sealed", deliver_at: datetime | None = None, enqueue: bool = True
+    app: Owner,
+    event_id: str,
+    *,
+    payload: bytes = b"sealed",
+    deliver_at: datetime | None = None,
+    expire_at: datetime | None = None,
+    priority: Priority = Priority.NORMAL,
+    traceparent: str = "",
+    enqueue: bool = True,
 ) -> AcceptItem:
     return AcceptItem(
         app_id=app.app_id,
         event_id=event_id,
         payload_hash=hashlib.sha256(payload).digest(),
         category_id=app.categories["transactional"],
-        priority=Priority.NORMAL,
+        priority=priority,
         recipient_count=1,
         deliver_at=deliver_at,
-        expire_at=None,
+        expire_at=expire_at,
         time_to_live=timedelta(hours=1),
         payload=payload,
-        traceparent="",
+        traceparent=traceparent,
         enqueue=enqueue,
     )
 
@@ -36,7 +66,7 @@ def accepted(result: AcceptResult) -> Accepted:
     return result
 
 
-async def lane(pool: Pool, app: App, name: str = "main", channel: Channel = Channel.ANDROID) -> int:
+async def lane(pool: Pool, app: Owner, name: str = "main", channel: Channel = Channel.ANDROID) -> int:
     lane_id: int = await pool.fetchval(
         "INSERT INTO ledger.lane (app_id, name, kind, channel, settings) VALUES ($1, $2, 'fcm', $3, '') RETURNING lane_id",
         app.app_id,
@@ -61,6 +91,7 @@ def plan_of(
         address=b"address",
         content=b"content",
         enqueue=enqueue,
+        traceparent=source.traceparent,
     )
     others = [
         PlannedDelivery(
@@ -75,7 +106,7 @@ def plan_of(
 
 
 async def planned(
-    pool: Pool, app: App, count: int = 1, *, suppressed: int = 0, at_most_once: bool = False, enqueue: bool = True
+    pool: Pool, app: Owner, count: int = 1, *, suppressed: int = 0, at_most_once: bool = False, enqueue: bool = True
 ) -> tuple[list[UUID], list[UUID]]:
     """Accept and plan `count` notifications: their ids and their in-flight delivery ids."""
     lane_id = await lane(pool, app, f"lane-{uuid4().hex[:8]}")
@@ -85,3 +116,81 @@ async def planned(
     plans = [plan_of(w, lane_id, suppressed=suppressed, at_most_once=at_most_once, enqueue=enqueue) for w in waiting]
     assert await plan(pool, plans) == set(ids)
     return ids, [p.deliveries[0].delivery_id for p in plans]
+
+
+async def leased(pool: Pool, app: Owner, *, at_most_once: bool = False) -> Claimed:
+    """A delivery that was just claimed for the first time."""
+    _, ids = await planned(pool, app, at_most_once=at_most_once)
+    [claimed] = await claim(pool, ids, LEASE)
+    return claimed
+
+
+def sent(claimed: Claimed, message_id: str = "m1", receipt_key: str = "") -> Record:
+    """A provider took it."""
+    return Record(
+        claimed,
+        DeliveryState.SENT,
+        outcome=OUTCOME_ACCEPTED,
+        provider_message_id=message_id,
+        receipt_key=receipt_key,
+        duration=timedelta(milliseconds=40),
+    )
+
+
+def failed_for_now(claimed: Claimed, delay: timedelta = timedelta(0)) -> Record:
+    """A provider wants it again later."""
+    return Record(
+        claimed,
+        DeliveryState.RETRY_WAIT,
+        outcome=OUTCOME_RETRY,
+        code="503",
+        delay=delay,
+        duration=timedelta(milliseconds=40),
+    )
+
+
+async def delivered(pool: Pool, app: Owner, *, suppressed: int = 0, receipt_key: str = "") -> tuple[UUID, UUID]:
+    """A notification whose delivery was sent: both ids."""
+    [notification], [id_] = await planned(pool, app, suppressed=suppressed)
+    claims = await claim(pool, [id_], LEASE)
+    assert await record(pool, [sent(c, receipt_key=receipt_key) for c in claims]) == {id_}
+    return notification, id_
+
+
+async def work_row(pool: Pool, id_: UUID) -> asyncpg.Record | None:
+    return await pool.fetchrow("SELECT * FROM ledger.delivery_work WHERE delivery_id = $1", id_)
+
+
+async def existing_work_row(pool: Pool, id_: UUID) -> asyncpg.Record:
+    row = await work_row(pool, id_)
+    assert row is not None
+    return row
+
+
+async def delivery_row(pool: Pool, id_: UUID) -> asyncpg.Record:
+    row = await pool.fetchrow("SELECT * FROM ledger.delivery WHERE id = $1", id_)
+    assert row is not None
+    return row
+
+
+async def state_of(pool: Pool, id_: UUID) -> DeliveryState:
+    """Where a delivery is: its work row while it is in flight, its own row afterwards."""
+    row = await pool.fetchval(
+        """SELECT coalesce(w.state, d.state) FROM ledger.delivery d
+           LEFT JOIN ledger.delivery_work w ON w.delivery_id = d.id WHERE d.id = $1""",
+        id_,
+    )
+    return DeliveryState(row)
+
+
+async def events_of(pool: Pool, notification_id: UUID) -> list[int]:
+    """Kinds in order."""
+    rows = await pool.fetch(
+        "SELECT kind FROM ledger.event WHERE notification_id = $1 ORDER BY at, xid, seq", notification_id
+    )
+    return [row["kind"] for row in rows]
+
+
+async def audited(pool: Pool) -> Audit:
+    """Everything of the last day."""
+    return await audit(pool, since=datetime.now(UTC) - timedelta(days=1))

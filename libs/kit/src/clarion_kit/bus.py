@@ -8,7 +8,7 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -24,16 +24,20 @@ from opentelemetry.trace import SpanKind
 
 from clarion.bus.v1.work_pb2 import Kind, Work
 from clarion_kit.errors import Unavailable
+from clarion_kit.settings import Common
 from clarion_kit.subjects import ACK_WAIT, Lane, Stream, StreamSpec, Subjects, all_lanes
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import Attributes
+from clarion_kit.tls import TlsFiles
 
 log = logging.getLogger(__name__)
 
 MAX_IDS = 100
 """Ids per message."""
 PUBLISH_TIMEOUT = timedelta(seconds=5)
+FIRST_CONNECTION = timedelta(seconds=2)
+"""How long a start waits for the bus before it goes on without."""
 DUPLICATE_WINDOW_SECONDS = 120
 _FETCH_LINGER_SECONDS = 1.0
 _PUBLISH_CONCURRENCY = 32
@@ -100,37 +104,65 @@ class JetStreamBus:
         replicas: int = 1,
         tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator["JetStreamBus"]:
-        """Connect, reconnecting for ever afterwards; the first connection is tried until it stands."""
+        """A connection that is tried until it stands, and again for ever when it breaks.
+
+        Comes back without it after `FIRST_CONNECTION`: a daemon may start before its bus.
+        """
         client = Client()
+        closing = False
 
         async def on_error(error: Exception) -> None:
             log.warning("bus: %s", type(error).__name__)
 
         async def on_disconnect() -> None:
-            log.warning("bus: disconnected")
+            if not closing:
+                log.warning("bus: disconnected")
 
         async def on_reconnect() -> None:
             log.info("bus: connected again")
 
-        await client.connect(
-            servers=url.split(","),
-            name=f"clarion-{daemon}",
-            tls=tls if url.startswith("tls://") else None,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=1,
-            connect_timeout=5,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            allow_reconnect=True,
-            error_cb=on_error,
-            disconnected_cb=on_disconnect,
-            reconnected_cb=on_reconnect,
-        )
+        async def connect() -> None:
+            await client.connect(
+                servers=url.split(","),
+                name=f"clarion-{daemon}",
+                tls=tls,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                connect_timeout=5,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                allow_reconnect=True,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+            )
+
+        connecting = asyncio.create_task(connect())
         try:
+            done, _ = await asyncio.wait({connecting}, timeout=FIRST_CONNECTION.total_seconds())
+            for ended in done:
+                ended.result()
             yield JetStreamBus(client, subjects, telemetry, replicas)
         finally:
-            with suppress(NatsError, asyncio.TimeoutError):
+            closing = True
+            connecting.cancel()
+            await asyncio.wait({connecting})
+            with suppress(NatsError, TimeoutError, OSError):
                 await asyncio.wait_for(client.close(), 5)
+
+    @staticmethod
+    def for_daemon(daemon: str, settings: Common, telemetry: Telemetry) -> AbstractAsyncContextManager["JetStreamBus"]:
+        """Connect as the settings say."""
+        if settings.nats_url is None:
+            raise ValueError("nats_url is required")
+        url = settings.nats_url.get_secret_value()
+        tls = (
+            TlsFiles.in_dir(settings.tls_dir).client_context()
+            if settings.tls_dir and url.startswith("tls://")
+            else None
+        )
+        subjects = Subjects(settings.subject_prefix)
+        return JetStreamBus.connect(url, daemon, subjects, telemetry, replicas=settings.stream_replicas, tls=tls)
 
     async def ping(self) -> None:
         """Raise BusUnavailable unless the server answers within a second."""
@@ -222,7 +254,8 @@ class JetStreamBus:
             work = decode(message.data)
             if work is None:
                 log.error("bus: unreadable message on %s dropped; the ledger brings its ids back", lane.name)
-                await message.term()
+                with suppress(NatsError):
+                    await message.term()
                 continue
             ids.extend(work.ids)
             good.append(message)
@@ -249,7 +282,7 @@ class JetStreamBus:
             info = await self._jetstream.consumer_info(self._subjects.stream_name(lane.stream), lane.name)
         except (NatsError, TimeoutError, OSError) as away:
             raise BusUnavailable(lane.name) from away
-        settled = info.ack_floor.stream_seq if info.ack_floor else 0
+        settled = info.ack_floor.consumer_seq if info.ack_floor else 0
         return LaneDepth(info.num_pending or 0, info.num_ack_pending or 0, settled)
 
     async def oldest(self, lane: Lane) -> datetime | None:

@@ -5,6 +5,7 @@ telemetry. A daemon with a dependency away still stops inside its grace.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -37,6 +38,9 @@ Build = Callable[["Daemon", SettingsT], Awaitable[None]]
 
 EXIT_PORT_IN_USE = 3
 EXIT_DEFECT = 70
+# Shares of the grace: loops and drains first, then calls in progress; the rest closes resources and flushes.
+_WORK_SHARE = 0.6
+_CALLS_SHARE = 0.2
 _CHECK_TIMEOUT_SECONDS = 2.0
 _JOB_BACKOFF_CAP_SECONDS = 5.0
 
@@ -75,10 +79,6 @@ class Daemon:
         """Run `job` again and again, `interval` (jittered by a fifth) apart, until the daemon stops."""
         self._loops.append(lambda: self._repeat(name, interval, job))
 
-    def background(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """Run `loop` beside everything else; it returns soon after `stopping` is set."""
-        self._loops.append(loop)
-
     def drain_with(self, drain: Callable[[], Awaitable[None]]) -> None:
         """Await `drain` after pulling has stopped: it returns when nothing is in flight."""
         self._drains.append(drain)
@@ -104,31 +104,38 @@ class Daemon:
             await self.open(self.telemetry.metrics.serve(self._settings.metrics_listen))
         if self._server is not None:
             await self._server.start()
+        now = asyncio.get_running_loop().time
+        limit = asyncio.timeout(None)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with limit, asyncio.TaskGroup() as group:
                 for loop in self._loops:
                     group.create_task(_supervised(loop, self.stopping))
                 group.create_task(self._watch_readiness())
                 await self.stopping.wait()
                 log.info("stopping")
+                limit.reschedule(now() + self._settings.stop_grace_seconds * _WORK_SHARE)
                 if self._server is not None:
                     await self._server.drain()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.warning("stopped with a loop at work; its leases end by themselves")
         finally:
-            await self._finish()
+            await self._finish(limit.when() or now() + self._settings.stop_grace_seconds * _WORK_SHARE)
 
     async def close(self) -> None:
         """Close what `open` entered, in reverse."""
         await self._stack.aclose()
 
-    async def _finish(self) -> None:
-        grace = self._settings.stop_grace_seconds
-        for drain in self._drains:
-            try:
-                await asyncio.wait_for(drain(), grace * 0.7)
-            except TimeoutError:
-                log.warning("stopped with work in flight; its leases end by themselves")
+    async def _finish(self, work_ends: float) -> None:
+        try:
+            async with asyncio.timeout_at(work_ends):
+                for drain in self._drains:
+                    await drain()
+        except TimeoutError:
+            log.warning("stopped with work in flight; its leases end by themselves")
         if self._server is not None:
-            await self._server.stop(timedelta(seconds=grace * 0.2))
+            await self._server.stop(timedelta(seconds=self._settings.stop_grace_seconds * _CALLS_SHARE))
 
     async def _repeat(self, name: str, interval: timedelta, job: Job) -> None:
         seconds = interval.total_seconds()
@@ -181,8 +188,8 @@ async def run(
         if stopping is not None:
             daemon.stopping = stopping
         try:
-            await build(daemon, settings)
-            await daemon.run()
+            if await _before(daemon.stopping, build(daemon, settings)):
+                await daemon.run()
         finally:
             await daemon.close()
 
@@ -195,6 +202,8 @@ def main(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> 
     except FaultySettings as faulty:
         exit_with_faults(name, faulty)
     logs.to_stream(name, settings.log_level)
+    # What was imported lives as long as the process: a full collection over it took 70 ms amid a call (measured).
+    gc.freeze()
 
     async def until_signalled() -> None:
         stopping = asyncio.Event()
@@ -213,6 +222,28 @@ def main(name: str, settings_type: type[SettingsT], build: Build[SettingsT]) -> 
     except Exception:
         log.exception("ended by a defect")
         sys.exit(EXIT_DEFECT)
+
+
+async def _before(stopping: asyncio.Event, building: Awaitable[None]) -> bool:
+    """Await `building`, given up when the daemon is to stop; True if it came to its end."""
+    limit = asyncio.timeout(None)
+
+    async def give_up() -> None:
+        await stopping.wait()
+        limit.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with limit:
+            watch = asyncio.create_task(give_up())
+            try:
+                await building
+            finally:
+                watch.cancel()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return False
+    return True
 
 
 async def _supervised(loop: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

@@ -12,6 +12,8 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+MAX_FIELD_FAULTS = 20
+"""Faults named on the wire: gRPC refuses answers whose trailers are over 8 KB."""
 DOMAIN = "clarion"
 """The domain of every ErrorInfo."""
 
@@ -115,14 +117,14 @@ class DomainError(Exception):
         self.fields = tuple(fields)
 
     def to_status(self) -> status_pb2.Status:
-        """The wire form: code, message, one ErrorInfo and, for field faults, one BadRequest."""
+        """The wire form: code, message, one ErrorInfo and, for field faults, one BadRequest with the first of them."""
         status = status_pb2.Status(code=status_code(self.reason).value[0], message=self.message)
         info = error_details_pb2.ErrorInfo(reason=self.reason.name, domain=DOMAIN, metadata=self.metadata)
         status.details.append(_pack(info))
         if self.fields:
             bad_request = error_details_pb2.BadRequest()
-            for fault in self.fields:
-                bad_request.field_violations.add(field=fault.field, description=fault.description)
+            for fault in self.fields[:MAX_FIELD_FAULTS]:
+                bad_request.field_violations.add(field=fault.field[:128], description=fault.description[:128])
             status.details.append(_pack(bad_request))
         return status
 

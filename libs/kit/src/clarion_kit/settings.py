@@ -4,14 +4,15 @@
 """
 
 import ipaddress
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 EXIT_BAD_SETTINGS = 2
 
@@ -25,16 +26,20 @@ class Common(BaseSettings):
     database_pool: int = Field(6, ge=1, le=64, description="Most connections of this process to Postgres.")
     nats_url: SecretStr | None = Field(None, description="nats:// or tls:// URLs, comma separated.")
     valkey_url: SecretStr | None = Field(None, description="redis:// or rediss:// URL.")
-    tls_dir: Path | None = Field(None, description="Folder with ca.crt, tls.crt, tls.key: this daemon's identity.")
     insecure: bool = Field(False, description="Serve without TLS; only allowed on loopback.")
-    kek_file: Path | None = Field(None, description="File with the key-encryption keys (JSON: id → base64 key).")
     grpc_listen: str = Field("127.0.0.1:0", description="host:port of the gRPC server.")
+    tls_dir: Path | None = Field(
+        None, validate_default=True, description="Folder with ca.crt, tls.crt, tls.key: this daemon's identity."
+    )
+    kek_file: Path | None = Field(None, description="File with the key-encryption keys (JSON: id → base64 key).")
     http_listen: str | None = Field(None, description="host:port of the HTTP server, for daemons that have one.")
     metrics_listen: str | None = Field(None, description="host:port of the Prometheus endpoint; unset: none.")
     otlp_endpoint: str | None = Field(None, description="OTLP/gRPC collector, e.g. http://jaeger:4317.")
     trace_ratio: float = Field(0.01, ge=0, le=1, description="Share of calls without a trace context that are sampled.")
     peer_template: str = Field("dns:///clarion-{daemon}:7443", description="Address of a daemon.")
-    peers: dict[str, str] = Field(default_factory=dict, description="Addresses that differ from the template, as JSON.")
+    peers: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="Addresses that differ from the template, as JSON."
+    )
     subject_prefix: str = Field("clarion", pattern=r"^[a-z0-9-]{1,32}$", description="First token of every subject.")
     stream_replicas: int = Field(1, ge=1, le=5, description="Replicas of each JetStream stream; 3 in production.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
@@ -47,17 +52,24 @@ class Common(BaseSettings):
             split_listen(value)
         return value
 
-    @model_validator(mode="after")
-    def _tls_or_loopback(self) -> "Common":
-        if self.tls_dir is None and not self.insecure:
-            raise ValueError("tls_dir is required (or CLARION_INSECURE=1 on loopback)")
-        if self.tls_dir is None and not is_loopback(self.grpc_listen):
-            raise ValueError("grpc_listen must be a loopback address when insecure")
-        if self.tls_dir is not None:
-            missing = [name for name in ("ca.crt", "tls.crt", "tls.key") if not (self.tls_dir / name).is_file()]
+    @field_validator("peers", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        # Decoded here, because a fault in the source's own decoding would hide every other one.
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("tls_dir")
+    @classmethod
+    def _tls_or_loopback(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if value is not None:
+            missing = [name for name in ("ca.crt", "tls.crt", "tls.key") if not (value / name).is_file()]
             if missing:
-                raise ValueError(f"tls_dir lacks {', '.join(missing)}")
-        return self
+                raise ValueError(f"the folder lacks {', '.join(missing)}")
+        elif not others.data.get("insecure", True):
+            raise ValueError("required (or CLARION_INSECURE=1 on loopback)")
+        elif not is_loopback(others.data.get("grpc_listen", "localhost:0")):
+            raise ValueError("required where CLARION_GRPC_LISTEN is no loopback address")
+        return value
 
     def peer(self, daemon: str) -> str:
         """gRPC target of a daemon, by its Python name ("rate_limiter")."""
@@ -83,6 +95,7 @@ def is_loopback(listen: str) -> bool:
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+T = TypeVar("T")
 
 
 class FaultySettings(Exception):
@@ -107,6 +120,14 @@ def load(settings: type[SettingsT], env: Mapping[str, str] | None = None) -> Set
         if before is not None:
             os.environ.clear()
             os.environ.update(before)
+
+
+def from_file(variable: str, read: Callable[[Path], T], path: Path) -> T:
+    """What `read` makes of a file that a setting names. Raises FaultySettings where it raises ValueError."""
+    try:
+        return read(path)
+    except ValueError as fault:
+        raise FaultySettings([f"{variable}: {fault}"]) from None
 
 
 def exit_with_faults(daemon: str, faulty: FaultySettings) -> NoReturn:

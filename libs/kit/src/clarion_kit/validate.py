@@ -9,6 +9,11 @@ from clarion_kit.errors import FieldFault, invalid_fields
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """Names of apps, categories, templates and providers."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""C0, DEL and C1: no name or header may hold one."""
+_UNSTORABLE = re.compile(r"\x00")
+"""What even a text of several lines must not hold: Postgres stores no NUL."""
+
 
 class Faults:
     """Gathers faults of one request; `raise_if_any` ends the request with all of them."""
@@ -42,7 +47,7 @@ class Faults:
         if len(value.encode()) > max_bytes:
             self.add(field, f"longer than {max_bytes} bytes")
             return False
-        if "\0" in value or (not lines and any(ord(character) < 32 or ord(character) == 127 for character in value)):
+        if (_UNSTORABLE if lines else _CONTROL).search(value):
             self.add(field, "contains control characters")
             return False
         return True

@@ -13,6 +13,7 @@ from clarion.routing.v1.routing_service_pb2 import ChannelRoutes
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import AppSealer, KeyWrapper
 from clarion_kit.vocabulary import Channel
+from clarion_ledger.config import LaneConfig, lane_config
 from clarion_ledger.db import Pool, connection
 from clarion_ledger.keys import create_app_keys
 
@@ -154,6 +155,27 @@ async def put_category(pool: Pool, app_id: int, category: Category) -> int:
     """Create or replace; gives its id. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         return int(await db.fetchval(_PUT_CATEGORY, app_id, category.name, category.SerializeToString()))
+
+
+async def categories(pool: Pool, app_id: int) -> list[Category]:
+    """Categories of an app by name. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch("SELECT definition FROM ledger.category WHERE app_id = $1 ORDER BY name", app_id)
+    return [Category.FromString(row["definition"]) for row in rows]
+
+
+async def lanes(pool: Pool, app_id: int) -> list[LaneConfig]:
+    """Provider accounts of an app by channel and name. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch("SELECT * FROM ledger.lane WHERE app_id = $1 ORDER BY channel, name", app_id)
+    return [lane_config(row) for row in rows]
+
+
+async def routes(pool: Pool, app_id: int) -> list[ChannelRoutes]:
+    """Routes of an app by channel. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch("SELECT routes FROM ledger.route WHERE app_id = $1 ORDER BY channel", app_id)
+    return [ChannelRoutes.FromString(row["routes"]) for row in rows]
 
 
 async def put_lane(

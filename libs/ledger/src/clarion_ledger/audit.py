@@ -24,6 +24,10 @@ CHECKS: dict[str, str] = {
     "accepted_event_without_notification": """
         SELECT count(*) FROM ledger.event e WHERE e.at >= $1 AND e.kind = 2 AND ($2::int4 IS NULL OR e.app_id = $2)
         AND NOT EXISTS (SELECT FROM ledger.notification n WHERE n.id = e.notification_id)""",
+    "scheduled_event_without_schedule": """
+        SELECT count(*) FROM ledger.event e WHERE e.at >= $1 AND e.kind = 1 AND ($2::int4 IS NULL OR e.app_id = $2)
+        AND NOT EXISTS (SELECT FROM ledger.schedule s WHERE s.notification_id = e.notification_id)
+        AND NOT EXISTS (SELECT FROM ledger.notification n WHERE n.id = e.notification_id)""",
     "notification_lost_before_planning": f"""
         SELECT count(*) FROM ledger.notification n WHERE {_SCOPE_N} AND
         (n.state = 2) <> EXISTS (SELECT FROM ledger.plan_work w WHERE w.notification_id = n.id)""",
@@ -119,8 +123,8 @@ async def audit(pool: Pool, *, since: datetime, app_id: int | None = None) -> Au
             count = await db.fetchval(statement, since, app_id, timeout=FULL_TIMEOUT_SECONDS)
             if count:
                 findings[name] = count
-        totals = await db.fetchrow(_TOTALS, since, app_id)
-        states = await db.fetch(_STATES, since, app_id)
-        stuck = await db.fetchval(_STUCK, STUCK_AFTER, app_id)
+        totals = await db.fetchrow(_TOTALS, since, app_id, timeout=FULL_TIMEOUT_SECONDS)
+        states = await db.fetch(_STATES, since, app_id, timeout=FULL_TIMEOUT_SECONDS)
+        stuck = await db.fetchval(_STUCK, STUCK_AFTER, app_id, timeout=FULL_TIMEOUT_SECONDS)
     accepted, scheduled = totals or (0, 0)
     return Audit(accepted, scheduled, {row["state"]: row["n"] for row in states}, findings, stuck)

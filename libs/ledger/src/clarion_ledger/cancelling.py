@@ -20,7 +20,8 @@ _UNSCHEDULE = """
 WITH gone AS (
     DELETE FROM ledger.schedule WHERE notification_id = $1 AND app_id = $2 RETURNING *
 ), stored AS (
-    INSERT INTO ledger.notification (accepted_at, expire_at, id, app_id, category_id, recipient_count, priority, state, event_id, traceparent)
+    INSERT INTO ledger.notification (accepted_at, expire_at, id, app_id, category_id, recipient_count, priority, state, event_id,
+                                     traceparent)
     SELECT accepted_at, expire_at, notification_id, app_id, category_id, recipient_count, priority, 5, event_id, traceparent FROM gone
 ), happened AS (
     INSERT INTO ledger.event (notification_id, app_id, kind)

@@ -37,6 +37,11 @@ _AWAY = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.ReadOnlySQLTransactionError,
+    # What the driver makes of a connection between the server's farewell and the end of its socket.
+    asyncpg.InternalClientError,
+    # A daemon may start before its database and role are made, or keep running while its password is changed.
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
 )
 _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
 
@@ -83,7 +88,8 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
         raise LedgerUnavailable(type(away).__name__) from away
 
 
-async def ping(pool: Pool) -> None:
-    """Raises LedgerUnavailable unless the database answers and is migrated."""
+async def ping(pool: Pool, needs: str = "ledger.config_revision") -> None:
+    """Raises LedgerUnavailable unless the database answers and is migrated as far as the table `needs`."""
     async with connection(pool) as db:
-        await db.fetchval("SELECT 1 FROM ledger.event_epoch")
+        if not await db.fetchval("SELECT to_regclass($1) IS NOT NULL", needs):
+            raise LedgerUnavailable(f"the database is not migrated: {needs} is missing")

@@ -44,8 +44,9 @@ class Claimed:
 class Record:
     """What became of one claimed delivery.
 
-    Terminal states end it; RETRY_WAIT comes again after `delay`; READY gives it back untried (no attempt is stored).
-    `started` and `duration` describe the provider call, None where none was made.
+    Terminal states end it; RETRY_WAIT and HELD come again after `delay`, READY as soon as its lane has room. `tried`
+    False gives the attempt back: no provider was asked, or the lane was to blame. The provider call began
+    `seconds_ago` and took `duration`, None where none was made.
     """
 
     claimed: Claimed
@@ -59,6 +60,7 @@ class Record:
     ambiguous: bool = False
     seconds_ago: float = 0.0
     duration: timedelta | None = None
+    tried: bool = True
 
 
 _CLAIM = """
@@ -104,8 +106,8 @@ WITH input AS (
 ), again AS (
     UPDATE ledger.delivery_work w
     SET state = i.state, ambiguous = w.ambiguous OR i.ambiguous, lease_until = NULL, writing_at = NULL, enqueued_at = NULL,
-        due_at = CASE WHEN i.state = 4 THEN now() + i.delay END,
-        ready_since = CASE WHEN i.state <> 4 THEN now() END,
+        due_at = CASE WHEN i.state IN (4, 6) THEN now() + i.delay END,
+        ready_since = CASE WHEN i.state = 1 THEN now() END,
         attempt = CASE WHEN i.tried THEN w.attempt ELSE w.attempt - 1 END
     FROM input i, picked p
     WHERE w.delivery_id = p.delivery_id AND i.delivery_id = w.delivery_id AND i.state < 20
@@ -126,9 +128,9 @@ WITH input AS (
     ON CONFLICT DO NOTHING
 ), happened AS (
     INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, reason, attempt, code)
-    SELECT w.notification_id, w.delivery_id, w.app_id, w.lane_id, CASE WHEN i.state >= 20 THEN 5 ELSE 4 END, i.state,
-           NULLIF(i.reason, 0), w.attempt, NULLIF(i.code, '')
-    FROM written w JOIN input i ON i.delivery_id = w.delivery_id WHERE i.tried
+    SELECT w.notification_id, w.delivery_id, w.app_id, w.lane_id,
+           CASE WHEN i.state >= 20 THEN 5 WHEN i.state = 6 THEN 10 ELSE 4 END, i.state, NULLIF(i.reason, 0), w.attempt, NULLIF(i.code, '')
+    FROM written w JOIN input i ON i.delivery_id = w.delivery_id WHERE i.tried OR i.state = 6 OR i.state >= 20
 ), letters AS (
     INSERT INTO ledger.dead_letter (delivery_id, notification_id, app_id, lane_id, channel, reason, attempts, last_code)
     SELECT e.delivery_id, e.notification_id, e.app_id, e.lane_id, e.channel, i.reason, e.attempt, i.code
@@ -203,7 +205,7 @@ async def record(pool: Pool, records: Sequence[Record]) -> set[UUID]:
             [r.ambiguous for r in records],
             [timedelta(seconds=r.seconds_ago) for r in records],
             [None if r.duration is None else int(r.duration.total_seconds() * 1000) for r in records],
-            [r.state is not DeliveryState.READY for r in records],
+            [r.tried for r in records],
             min(ids),
             max(ids),
         )

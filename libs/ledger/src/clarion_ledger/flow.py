@@ -79,7 +79,7 @@ RETURNING w.delivery_id AS id, w.traceparent, NULL::interval AS late
 
 _DUE_RETRIES = """
 WITH picked AS (
-    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state = 4
+    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state IN (4, 6)
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE ledger.delivery_work w SET enqueued_at = now(), due_at = NULL, state = 2
@@ -93,7 +93,8 @@ WITH due AS (
         SELECT notification_id FROM ledger.schedule WHERE deliver_at <= now() ORDER BY deliver_at LIMIT $1 FOR UPDATE SKIP LOCKED
     ) RETURNING *
 ), stored AS (
-    INSERT INTO ledger.notification (accepted_at, expire_at, id, app_id, category_id, recipient_count, priority, state, event_id, traceparent)
+    INSERT INTO ledger.notification (accepted_at, expire_at, id, app_id, category_id, recipient_count, priority, state, event_id,
+                                     traceparent)
     SELECT accepted_at, expire_at, notification_id, app_id, category_id, recipient_count, priority, 2, event_id, traceparent FROM due
 ), bodies AS (
     INSERT INTO ledger.notification_body (id, payload) SELECT notification_id, payload FROM due
@@ -148,7 +149,8 @@ WITH picked AS (
     WHERE w.delivery_id = p.delivery_id AND (p.doubtful OR p.spent)
     RETURNING w.*, CASE WHEN p.doubtful THEN 21 ELSE 25 END AS final, CASE WHEN p.doubtful THEN 42 ELSE 81 END AS why
 ), deliveries AS (
-    UPDATE ledger.delivery d SET state = e.final, reason = e.why, attempts = e.attempt, ambiguous = true, terminal_at = now()
+    UPDATE ledger.delivery d SET state = e.final, reason = e.why, attempts = e.attempt, terminal_at = now(),
+        ambiguous = e.ambiguous OR e.why = 42 OR NOT e.at_most_once
     FROM ended e WHERE d.id = e.delivery_id
 ), happened AS (
     INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, reason, attempt)
@@ -208,7 +210,7 @@ async def pump(pool: Pool, lane: Lane, rows: int) -> Moved:
 
 
 async def due_retries(pool: Pool) -> list[Moved]:
-    """Enqueue retries that are due, by lane. Raises LedgerUnavailable."""
+    """Enqueue retries and held rows that are due, by lane. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         found = await db.fetch(_DUE_RETRIES, MOVE_LIMIT)
     lanes = {(row["channel"], row["priority"]) for row in found}

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+from clarion_kit.keyfiles import write_private
 from clarion_kit.sealing import BLIND_KEY_ID, AppSealer, KeyWrapper
 from clarion_ledger.db import Connection, Pool, connection
 
@@ -22,9 +23,7 @@ def load_wrapper(path: Path) -> KeyWrapper:
 def new_wrapper_file(path: Path) -> None:
     """Write a key file with one fresh random key, readable by its owner only."""
     document = {"active": "k1", "keys": {"k1": base64.b64encode(os.urandom(32)).decode()}}
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(document, file)
+    write_private(path, json.dumps(document))
 
 
 async def create_app_keys(db: Connection, wrapper: KeyWrapper, app_id: int) -> None:

@@ -68,7 +68,10 @@ SELECT id, event_id, category_id, priority, accepted_at, NULL::timestamptz AS de
             THEN 4 ELSE state END AS state
 FROM ledger.notification n
 """
-_SCHEDULED = """
+# One statement, because a schedule that is due moves to the notifications between two.
+_WHOLE = f"""
+{_NOTIFICATION} WHERE n.id = $1 AND n.app_id = $2
+UNION ALL
 SELECT notification_id AS id, event_id, category_id, priority, accepted_at, deliver_at, expire_at, recipient_count, traceparent,
        1::int2 AS state
 FROM ledger.schedule WHERE notification_id = $1 AND app_id = $2
@@ -122,9 +125,7 @@ async def find_by_event(pool: Pool, app_id: int, event_id: str) -> UUID | None:
 async def whole(pool: Pool, app_id: int, notification_id: UUID) -> Whole | None:
     """One notification of an app, None if it is not there. Raises LedgerUnavailable."""
     async with connection(pool) as db:
-        row = await db.fetchrow(f"{_NOTIFICATION} WHERE n.id = $1 AND n.app_id = $2", notification_id, app_id)
-        if row is None:
-            row = await db.fetchrow(_SCHEDULED, notification_id, app_id)
+        row = await db.fetchrow(_WHOLE, notification_id, app_id)
         if row is None:
             return None
         deliveries = await db.fetch(_DELIVERIES, notification_id)

@@ -1,7 +1,7 @@
 """Fixtures with real servers: one Postgres, NATS and Valkey per test session, a fresh migrated database per test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,7 @@ from clarion_kit.telemetry.tracing import Tracing
 from clarion_ledger import admin, migrate
 from clarion_ledger.db import Pool, pool
 from clarion_ledger.keys import KeyRing, load_wrapper, new_wrapper_file
-from clarion_local.servers.nats import NatsServer
+from clarion_local.servers.nats import NatsOptions, NatsServer
 from clarion_local.servers.postgres import PostgresServer
 from clarion_local.servers.valkey import ValkeyServer
 
@@ -97,7 +97,8 @@ async def database(postgres_databases: _Databases) -> AsyncIterator[Database]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def nats_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The session's NATS; use a subject prefix per test."""
-    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    # Every test's streams stay and reserve a gigabyte, of which nothing is written.
+    server = NatsServer(tmp_path_factory.mktemp("nats"), options=NatsOptions(max_file_store_bytes=1 << 44))
     await server.start()
     try:
         yield server.url()
@@ -148,9 +149,9 @@ _prefixes = count(1)
 
 
 @pytest.fixture
-def subjects() -> Iterator[Subjects]:
+def subjects() -> Subjects:
     """Subjects that no other test uses."""
-    yield Subjects(f"test{next(_prefixes)}")
+    return Subjects(f"test{next(_prefixes)}")
 
 
 @pytest_asyncio.fixture

@@ -1,6 +1,7 @@
 """Calls to peers: one channel per daemon, mTLS, client-side balancing, deadlines that travel."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +17,8 @@ from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import current_traceparent
 from clarion_kit.tls import TlsFiles
+
+log = logging.getLogger(__name__)
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -66,6 +69,7 @@ class Peer:
                 return await method(request, timeout=timeout.total_seconds(), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                    log.warning("%s failed: %s %s", name, error.code().name, error.details())
                     raise unavailable(self.daemon) from error
                 raise
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from typing import Never, Protocol, cast
+from typing import Never, Protocol, TypeAlias, cast
 
 import grpc
 from opentelemetry.trace import SpanKind
@@ -23,6 +23,7 @@ from clarion_kit.tls import SPIFFE_PREFIX
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[object, object]
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[object, object]"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 OPEN_METHODS = ("/grpc.health.", "/grpc.reflection.")
 DEADLINE_MARGIN_SECONDS = 0.005
@@ -44,16 +45,16 @@ class Edge(grpc.aio.ServerInterceptor):
         self._authenticator = authenticator
         self._tracing = telemetry.tracing
         self._duration = telemetry.metrics.histogram(names.RPC_DURATION)
-        self._wrapped: dict[str, grpc.RpcMethodHandler[object, object]] = {}
+        self._wrapped: dict[str, MethodHandler] = {}
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
 
     async def intercept_service(  # type: ignore[override]  # the stub types handlers by one request type only
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[object, object] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[MethodHandler | None]"],
         details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[object, object] | None:
+    ) -> "MethodHandler | None":
         method = details.method
         wrapped = self._wrapped.get(method)
         if wrapped is None:
@@ -69,6 +70,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self.in_flight += 1
         self.idle.clear()
         code = grpc.StatusCode.OK
+        trace_id = ""
         try:
             metadata = _metadata(context)
             caller = self._authenticator.authenticate(method, metadata, _identities(context))
@@ -80,13 +82,14 @@ class Edge(grpc.aio.ServerInterceptor):
                     metadata={"daemon": self._daemon},
                 )
             with calling_as(caller), self._span(method, metadata):
+                trace_id = current_traceparent()[3:35]
                 yield
         except DomainError as refused:
             code = status_code(refused.reason)
-            await self._abort(context, refused)
+            await self._abort(context, refused, trace_id)
         except Unavailable as away:
             code = grpc.StatusCode.UNAVAILABLE
-            await self._abort(context, unavailable(away.dependency))
+            await self._abort(context, unavailable(away.dependency), trace_id)
         except grpc.aio.AbortError:
             code = grpc.StatusCode.UNKNOWN
             raise
@@ -96,7 +99,7 @@ class Edge(grpc.aio.ServerInterceptor):
         except Exception as defect:
             code = grpc.StatusCode.INTERNAL
             log.exception("defect in %s", method)
-            await self._abort(context, _internal(defect))
+            await self._abort(context, _internal(defect), trace_id)
         finally:
             self._duration.labels(method, code.name).observe(time.monotonic() - started)
             self.in_flight -= 1
@@ -114,18 +117,15 @@ class Edge(grpc.aio.ServerInterceptor):
             return self._tracing.root(method[1:], SpanKind.SERVER, attributes)
         return nullcontext()
 
-    async def _abort(self, context: Context, refused: DomainError) -> Never:
-        traceparent = current_traceparent()
-        if traceparent:
-            refused.metadata.setdefault("trace_id", traceparent[3:35])
+    async def _abort(self, context: Context, refused: DomainError, trace_id: str) -> Never:
+        if trace_id:
+            refused.metadata.setdefault("trace_id", trace_id)
         status = refused.to_status()
         await context.abort(
             status_code(refused.reason), refused.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),)
         )
 
-    def _wrap(
-        self, method: str, handler: grpc.RpcMethodHandler[object, object]
-    ) -> grpc.RpcMethodHandler[object, object]:
+    def _wrap(self, method: str, handler: MethodHandler) -> MethodHandler:
         if handler.response_streaming:
             answer_stream = cast(
                 Callable[[object, Context], AsyncIterator[object]], handler.stream_stream or handler.unary_stream

@@ -74,3 +74,5 @@ LIMITER_FALLBACK = Metric("clarion_limiter_fallback_total", "Decisions made with
 RENDERED = Metric("clarion_rendered_total", "Rendered contents.", ("channel", "result"))
 TRACKED = Metric("clarion_tracked_total", "Receipts, opens and clicks.", ("kind", "result"))
 EXPORT_DROPPED = Metric("clarion_spans_dropped_total", "Spans that could not be queued for export.")
+STUCK = Metric("clarion_ledger_stuck_rows", "Rows in flight that are overdue by minutes.")
+LAST_LOOK = Metric("clarion_monitor_last_look_timestamp_seconds", "When a source was last read whole.", ("source",))

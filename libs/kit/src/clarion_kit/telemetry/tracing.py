@@ -6,10 +6,13 @@ the trace of its first sampled member; every other sampled member gets a twin of
 linked both ways.
 """
 
+import asyncio
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from time import time_ns
 from types import TracebackType
 
@@ -22,20 +25,20 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 Attributes = Mapping[str, str | int | float | bool]
 
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-FLUSH_TIMEOUT_MILLIS = 3_000
+# Version 00 ends after the flags, a later one may go on; ff is no version.
+_TRACEPARENT = re.compile(r"(?!ff)(?!00.{54})[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+FLUSH_TIMEOUT = timedelta(seconds=3)
+"""How long a closing daemon tries to hand its last spans to a collector."""
 
 
 def parse_traceparent(value: str | None) -> SpanContext | None:
     """The context of a `traceparent` header (W3C Trace Context level 1), None if malformed."""
-    if value is None or len(value) < 55:
+    match = _TRACEPARENT.fullmatch(value) if value is not None else None
+    if match is None:
         return None
-    version, trace_id, span_id, flags = value[:2], value[3:35], value[36:52], value[53:55]
-    try:
-        context = SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16) & 1))
-    except ValueError:
-        return None
-    return context if version != "ff" and context.is_valid else None
+    trace_id, span_id, flags = (int(part, 16) for part in match.groups())
+    context = SpanContext(trace_id, span_id, True, TraceFlags(flags & TraceFlags.SAMPLED))
+    return context if context.is_valid else None
 
 
 def format_traceparent(context: SpanContext) -> str:
@@ -75,6 +78,7 @@ class Tracing:
         self._provider = TracerProvider(
             resource=Resource.create({"service.name": service, **(resource or {})}), shutdown_on_exit=False
         )
+        self._exporter = exporter
         if exporter is not None:
             self._provider.add_span_processor(
                 BatchSpanProcessor(exporter, max_queue_size=8_192, schedule_delay_millis=1_000)
@@ -88,8 +92,12 @@ class Tracing:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace_: TracebackType | None
     ) -> None:
-        self._provider.force_flush(FLUSH_TIMEOUT_MILLIS)
-        self._provider.shutdown()
+        closing = asyncio.create_task(asyncio.to_thread(self._provider.shutdown))
+        await asyncio.wait({closing}, timeout=FLUSH_TIMEOUT.total_seconds())
+        if not closing.done() and self._exporter is not None:
+            # The SDK would try for half a minute; a closed exporter refuses at once what is still queued.
+            self._exporter.shutdown()
+        await closing
 
     def decide(self) -> bool:
         """Whether a call that brought no context is sampled."""

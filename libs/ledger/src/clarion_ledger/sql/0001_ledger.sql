@@ -201,6 +201,8 @@ CREATE INDEX ON ledger.event (notification_id);
 
 -- The hot path (enqueued, leased, gone) changes no indexed column, so its updates are HOT. Where a row rests decides
 -- which of enqueued_at, due_at, ready_since is set; each has a partial index.
+-- A batch that was planned together is claimed together: its pages must have room for a second version of every row
+-- (tried with 500 rows: fillfactor 60 left 132 updates that were not HOT, 50 left 28, 45 none).
 
 CREATE TABLE ledger.plan_work (
     enqueued_at     timestamptz,
@@ -239,7 +241,7 @@ CREATE TABLE ledger.delivery_work (
     ambiguous       boolean NOT NULL DEFAULT false,
     collapse_key    text,
     traceparent     text
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX delivery_work_enqueued ON ledger.delivery_work (enqueued_at) WHERE enqueued_at IS NOT NULL;
 CREATE INDEX delivery_work_due ON ledger.delivery_work (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX delivery_work_ready ON ledger.delivery_work (channel, priority, app_id, delivery_id) WHERE ready_since IS NOT NULL;

@@ -29,7 +29,7 @@ GRANT UPDATE, DELETE ON ledger.plan_work TO clarion_planner;
 GRANT INSERT ON ledger.delivery, ledger.delivery_body, ledger.delivery_work, ledger.event TO clarion_planner;
 GRANT UPDATE (enqueued_at, ready_since, state) ON ledger.delivery_work TO clarion_planner;
 
-GRANT SELECT ON ledger.lane, ledger.delivery_work, ledger.delivery_body, ledger.delivery, ledger.frame TO clarion_dispatcher;
+GRANT SELECT ON ledger.lane, ledger.route, ledger.delivery_work, ledger.delivery_body, ledger.delivery, ledger.frame TO clarion_dispatcher;
 GRANT UPDATE, DELETE ON ledger.delivery_work TO clarion_dispatcher;
 GRANT UPDATE (state, reason, attempts, ambiguous, lane_id, provider_message_id, terminal_at) ON ledger.delivery TO clarion_dispatcher;
 GRANT INSERT ON ledger.attempt, ledger.event, ledger.dead_letter TO clarion_dispatcher;

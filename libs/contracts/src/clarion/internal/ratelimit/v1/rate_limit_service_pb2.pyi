@@ -174,12 +174,15 @@ class Grant(_message.Message):
     CLOSED_LIMIT_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
+    UNCHECKED_FIELD_NUMBER: _builtins.int
     allowed: _builtins.bool
     """Whether it may go."""
     closed_limit: _builtins.int
     """Index of the first limit that closed, where not allowed."""
     remaining: _builtins.int
     """What is left of the tightest limit."""
+    unchecked: _builtins.bool
+    """Decided locally because Valkey is away."""
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
         """When that limit may be open again."""
@@ -191,10 +194,11 @@ class Grant(_message.Message):
         closed_limit: _builtins.int = ...,
         retry_after: _duration_pb2.Duration | None = ...,
         remaining: _builtins.int = ...,
+        unchecked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "closed_limit", b"closed_limit", "remaining", b"remaining", "retry_after", b"retry_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "closed_limit", b"closed_limit", "remaining", b"remaining", "retry_after", b"retry_after", "unchecked", b"unchecked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,239 @@
+"""The audit finds nothing in a sound ledger, and every seeded corruption in a broken one."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from ledger_samples import (
+    accepted,
+    audited,
+    delivered,
+    failed_for_now,
+    item,
+    leased,
+    planned,
+)
+
+from clarion_kit.vocabulary import DeliveryState, Reason
+from clarion_ledger.accept import accept
+from clarion_ledger.audit import CHECKS, audit
+from clarion_ledger.cancelling import cancel
+from clarion_ledger.db import Pool
+from clarion_ledger.dispatching import Record, record
+from clarion_ledger.planning import expire
+from clarion_testkit.plugin import App, Database
+
+
+async def a_bit_of_everything(pool: Pool, app: App) -> None:
+    """Notifications and deliveries in every state that the ledger's own statements can bring about."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    results = await accept(
+        pool,
+        [
+            item(app, "waiting"),
+            item(app, "resting", enqueue=False),
+            item(app, "cancelled"),
+            item(app, "expired"),
+            item(app, "scheduled", deliver_at=later),
+            item(app, "scheduled and cancelled", deliver_at=later),
+        ],
+    )
+    _, _, cancelled, ended, _, unscheduled = (accepted(result).notification_id for result in results)
+    await cancel(pool, app.app_id, cancelled)
+    await expire(pool, [ended])
+    await cancel(pool, app.app_id, unscheduled)
+    await delivered(pool, app, suppressed=2)
+    await planned(pool, app)
+    await planned(pool, app, enqueue=False)
+    await leased(pool, app)
+    retry = await leased(pool, app)
+    await record(pool, [failed_for_now(retry, timedelta(hours=1))])
+    refused = await leased(pool, app)
+    failure = Record(
+        refused, DeliveryState.FAILED, Reason.REFUSED, outcome=2, code="400", duration=timedelta(milliseconds=1)
+    )
+    await record(pool, [failure])
+    exhausted = await leased(pool, app)
+    await record(pool, [Record(exhausted, DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED)])
+
+
+async def test_sound_ledger_has_nothing_unaccounted(database: Database, app: App) -> None:
+    await a_bit_of_everything(database.pool, app)
+
+    found = await audited(database.pool)
+
+    assert found.findings == {}
+    assert (found.unaccounted, found.stuck) == (0, 0)
+    assert (found.accepted, found.scheduled) == (12, 1)
+    assert found.states == {
+        DeliveryState.READY: 1,
+        DeliveryState.ENQUEUED: 1,
+        DeliveryState.LEASED: 1,
+        DeliveryState.RETRY_WAIT: 1,
+        DeliveryState.SENT: 1,
+        DeliveryState.FAILED: 1,
+        DeliveryState.SUPPRESSED: 2,
+        DeliveryState.DEAD_LETTERED: 1,
+    }
+    assert (found.deliveries, found.in_flight) == (9, 5)
+
+
+SENT = "(SELECT id FROM ledger.delivery WHERE state = 20)"
+SUPPRESSED = "(SELECT id FROM ledger.delivery WHERE state = 22 LIMIT 1)"
+ENQUEUED = "(SELECT delivery_id FROM ledger.delivery_work WHERE state = 2)"
+LEASED = "(SELECT delivery_id FROM ledger.delivery_work WHERE state = 3)"
+READY = "(SELECT delivery_id FROM ledger.delivery_work WHERE state = 1)"
+WAITING = "(SELECT id FROM ledger.notification WHERE event_id = 'waiting')"
+RESTING = "(SELECT id FROM ledger.notification WHERE event_id = 'resting')"
+
+CORRUPTIONS = {
+    "sent delivery deleted": (f"DELETE FROM ledger.delivery WHERE id = {SENT}", {"planned_count_differs"}),
+    "delivery in flight deleted": (
+        f"DELETE FROM ledger.delivery WHERE id = {ENQUEUED}",
+        {"planned_count_differs", "work_without_delivery_in_flight"},
+    ),
+    "delivery doubled": (
+        f"""INSERT INTO ledger.delivery (id, notification_id, recipient_ref, app_id, category_id, channel, priority, state)
+            SELECT uuidv7(), notification_id, recipient_ref, app_id, category_id, channel, priority, 2
+            FROM ledger.delivery WHERE id = {SENT}""",
+        {"planned_count_differs", "delivery_in_flight_without_work"},
+    ),
+    "work deleted": (
+        f"DELETE FROM ledger.delivery_work WHERE delivery_id = {ENQUEUED}",
+        {"delivery_in_flight_without_work"},
+    ),
+    "work of an ended delivery": (
+        f"""INSERT INTO ledger.delivery_work (enqueued_at, expire_at, delivery_id, notification_id, recipient_ref, app_id,
+                lane_id, channel, priority, state, max_attempts, at_most_once)
+            SELECT now(), now(), id, notification_id, recipient_ref, app_id, lane_id, channel, priority, 2, 3, false
+            FROM ledger.delivery WHERE id = {SENT}""",
+        {"work_without_delivery_in_flight"},
+    ),
+    "terminal event deleted": (
+        f"DELETE FROM ledger.event WHERE kind = 5 AND delivery_id = {SENT}",
+        {"terminal_event_differs"},
+    ),
+    "terminal event doubled": (
+        f"""INSERT INTO ledger.event (notification_id, delivery_id, app_id, kind, state, reason)
+            SELECT notification_id, delivery_id, app_id, kind, state, reason
+            FROM ledger.event WHERE kind = 5 AND delivery_id = {SENT}""",
+        {"terminal_event_differs"},
+    ),
+    "sent turned into failed": (
+        f"UPDATE ledger.delivery SET state = 21 WHERE id = {SENT}",
+        {"terminal_event_contradicts", "accepted_attempt_of_unsent"},
+    ),
+    "failed turned into sent": (
+        "UPDATE ledger.delivery SET state = 20 WHERE state = 21",
+        {"terminal_event_contradicts", "sent_without_attempt"},
+    ),
+    "sent turned back into enqueued": (
+        f"UPDATE ledger.delivery SET state = 2 WHERE id = {SENT}",
+        {"delivery_in_flight_without_work", "terminal_event_differs", "terminal_event_contradicts"},
+    ),
+    "enqueued turned into sent": (
+        f"UPDATE ledger.delivery SET state = 20 WHERE id = {ENQUEUED}",
+        {"work_without_delivery_in_flight", "terminal_event_differs", "sent_without_attempt"},
+    ),
+    "reason changed": (
+        f"UPDATE ledger.delivery SET reason = 5 WHERE id = {SUPPRESSED}",
+        {"terminal_event_contradicts"},
+    ),
+    "reason of the event changed": (
+        f"UPDATE ledger.event SET reason = 5 WHERE delivery_id = {SUPPRESSED}",
+        {"terminal_event_contradicts"},
+    ),
+    "accepted event deleted": (
+        f"DELETE FROM ledger.event WHERE kind = 2 AND notification_id = {WAITING}",
+        {"notification_without_accepted_event"},
+    ),
+    "accepted event doubled": (
+        f"INSERT INTO ledger.event (notification_id, app_id, kind) SELECT id, 1, 2 FROM ledger.notification WHERE id = {WAITING}",
+        {"notification_without_accepted_event"},
+    ),
+    "notification deleted": (
+        f"DELETE FROM ledger.notification WHERE id = {WAITING}",
+        {"accepted_event_without_notification"},
+    ),
+    "schedule deleted": ("DELETE FROM ledger.schedule", {"scheduled_event_without_schedule"}),
+    "plan work deleted": (
+        f"DELETE FROM ledger.plan_work WHERE notification_id = {WAITING}",
+        {"notification_lost_before_planning"},
+    ),
+    "planned turned back into accepted": (
+        "UPDATE ledger.notification SET state = 2 WHERE id = (SELECT id FROM ledger.notification WHERE state = 3 LIMIT 1)",
+        {"notification_lost_before_planning"},
+    ),
+    "planned count changed": (
+        f"""UPDATE ledger.notification SET planned_count = planned_count + 1
+            WHERE id = (SELECT notification_id FROM ledger.delivery WHERE id = {SENT})""",
+        {"planned_count_differs"},
+    ),
+    "attempt deleted": (f"DELETE FROM ledger.attempt WHERE delivery_id = {SENT}", {"sent_without_attempt"}),
+    "provider's id changed": (
+        f"UPDATE ledger.attempt SET provider_message_id = 'x' WHERE delivery_id = {SENT}",
+        {"sent_without_attempt"},
+    ),
+    "body deleted": (f"DELETE FROM ledger.delivery_body WHERE id = {READY}", {"in_flight_without_body"}),
+    "enqueued nowhere": (
+        f"UPDATE ledger.delivery_work SET enqueued_at = NULL WHERE delivery_id = {ENQUEUED}",
+        {"work_at_rest_nowhere"},
+    ),
+    "leased without an end": (
+        f"UPDATE ledger.delivery_work SET lease_until = NULL WHERE delivery_id = {LEASED}",
+        {"work_at_rest_nowhere"},
+    ),
+    "retry that is never due": (
+        "UPDATE ledger.delivery_work SET due_at = NULL WHERE state = 4",
+        {"work_at_rest_nowhere"},
+    ),
+    "notification that rests nowhere": (
+        f"UPDATE ledger.plan_work SET ready_since = NULL WHERE notification_id = {RESTING}",
+        {"plan_work_at_rest_nowhere"},
+    ),
+}
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+async def test_corruption_is_found_by_its_checks(database: Database, app: App, corruption: str) -> None:
+    await a_bit_of_everything(database.pool, app)
+    statement, checks = CORRUPTIONS[corruption]
+
+    status = await database.pool.execute(statement)
+
+    assert status.rpartition(" ")[2] == "1", "the corruption must hit one row"
+    assert set((await audited(database.pool)).findings) == checks
+
+
+def test_every_check_is_proved_by_a_corruption() -> None:
+    assert set().union(*(checks for _, checks in CORRUPTIONS.values())) == set(CHECKS)
+
+
+async def test_audit_of_one_app_does_not_see_the_faults_of_another(database: Database, app: App) -> None:
+    await a_bit_of_everything(database.pool, app)
+    await database.pool.execute(CORRUPTIONS["work deleted"][0])
+    since = datetime.now(UTC) - timedelta(days=1)
+
+    assert (await audit(database.pool, since=since, app_id=app.app_id)).unaccounted == 1
+    other = await audit(database.pool, since=since, app_id=app.app_id + 1)
+    assert (other.unaccounted, other.accepted, other.deliveries) == (0, 0, 0)
+
+
+async def test_row_that_rests_too_long_is_stuck_and_no_contradiction(database: Database, app: App) -> None:
+    await planned(database.pool, app)
+    await database.pool.execute("UPDATE ledger.delivery_work SET enqueued_at = now() - interval '11 minutes'")
+
+    found = await audited(database.pool)
+
+    assert (found.unaccounted, found.stuck) == (0, 1)
+
+
+async def test_half_of_a_move_that_is_not_committed_is_no_contradiction(database: Database, app: App) -> None:
+    await planned(database.pool, app)
+    async with database.pool.acquire() as db:
+        move = db.transaction()
+        await move.start()
+        await db.execute("DELETE FROM ledger.delivery_work")
+        during = await audited(database.pool)
+        await move.rollback()
+
+    assert during.unaccounted == 0

@@ -1,0 +1,64 @@
+"""The runway: fresh rows go straight to the bus while their lane has room and nothing older of their app rests."""
+
+from ledger_samples import DISPATCH, PLAN, item, planned
+
+from clarion_kit.bus import JetStreamBus
+from clarion_ledger.accept import accept
+from clarion_ledger.runway import LEAST_ROOM, Runway
+from clarion_testkit.plugin import App, Database
+
+
+async def test_lane_that_was_never_seen_has_no_room(database: Database, bus: JetStreamBus) -> None:
+    runway = Runway(database.pool, bus, [PLAN])
+
+    assert not runway.open_for(PLAN, 1)
+
+
+async def test_empty_lane_has_room(database: Database, bus: JetStreamBus) -> None:
+    runway = Runway(database.pool, bus, [PLAN])
+
+    await runway.refresh()
+
+    assert (runway.room(PLAN), runway.open_for(PLAN, 1)) == (LEAST_ROOM, True)
+
+
+async def test_messages_on_the_lane_take_its_room(database: Database, bus: JetStreamBus) -> None:
+    runway = Runway(database.pool, bus, [PLAN])
+    await bus.publish(PLAN, [bytes([n]) * 16 for n in range(200)])
+
+    await runway.refresh()
+
+    assert runway.room(PLAN) == LEAST_ROOM - 2
+
+
+async def test_app_with_older_resting_rows_queues_behind_them(database: Database, bus: JetStreamBus, app: App) -> None:
+    runway = Runway(database.pool, bus, [PLAN, DISPATCH])
+    await accept(database.pool, [item(app, "e1", enqueue=False)])
+    await planned(database.pool, app, enqueue=False)
+
+    await runway.refresh()
+
+    for lane in (PLAN, DISPATCH):
+        assert not runway.open_for(lane, app.app_id)
+        assert runway.open_for(lane, app.app_id + 1)
+
+
+async def test_unconfirmed_publish_closes_the_lane_until_the_next_look(database: Database, bus: JetStreamBus) -> None:
+    runway = Runway(database.pool, bus, [PLAN])
+    await runway.refresh()
+
+    runway.close(PLAN)
+    closed = runway.open_for(PLAN, 1)
+    await runway.refresh()
+
+    assert (closed, runway.open_for(PLAN, 1)) == (False, True)
+
+
+async def test_lane_of_a_bus_that_is_away_has_no_room(database: Database, bus: JetStreamBus) -> None:
+    runway = Runway(database.pool, bus, [PLAN])
+    await runway.refresh()
+    await bus._client.close()
+
+    await runway.refresh()
+
+    assert not runway.open_for(PLAN, 1)
