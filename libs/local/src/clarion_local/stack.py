@@ -1,0 +1,289 @@
+"""The whole mesh on one machine: real servers, real daemons, a sandbox for providers, a certificate authority.
+
+Servers come from the wheels unless their URLs are given. Daemons are processes of their own, forked from one that has
+imported everything once, or all live in this process (all-in-one). Everything started here ends with this process.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from secrets import token_urlsafe
+
+import asyncpg
+
+from clarion_kit import keyfiles, mesh
+from clarion_kit.bus import JetStreamBus
+from clarion_kit.subjects import Subjects
+from clarion_kit.telemetry.metrics import Metrics
+from clarion_kit.telemetry.provider import Telemetry
+from clarion_kit.telemetry.tracing import Tracing
+from clarion_ledger import admin, db, migrate
+from clarion_ledger.keys import load_wrapper, new_wrapper_file
+from clarion_local.authority import Authority, TlsFiles
+from clarion_local.daemons import AllInOne, Daemons, Forked
+from clarion_local.health import until_serving
+from clarion_local.ports import LOOPBACK, free_ports
+from clarion_local.process import Command, ManagedProcess
+from clarion_local.servers.nats import NatsServer
+from clarion_local.servers.postgres import PostgresServer
+from clarion_local.servers.valkey import ValkeyServer
+
+STOP_GRACE = timedelta(seconds=15)
+READY_LIMIT = timedelta(seconds=60)
+ADMIN_APP = "operations"
+DATABASE_ROLES = ("gateway", "preference", "template", "planner", "dispatcher", "scheduler", "tracker", "monitor")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to start. URLs given here replace the embedded servers; `extra` goes into every daemon's environment."""
+
+    folder: Path
+    all_in_one: bool = False
+    database_url: str | None = None
+    nats_url: str | None = None
+    valkey_url: str | None = None
+    otlp_endpoint: str | None = None
+    trace_ratio: float = 0.01
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where everything is; written to `stack.json` (0600) for the command line."""
+
+    gateway: str
+    ca_file: str
+    admin_key: str
+    admin_secret: str = field(repr=False)
+    database_url: str = field(repr=False)
+    nats_url: str = field(repr=False)
+    valkey_url: str = field(repr=False)
+    tracker_url: str = ""
+    sandbox: str = ""
+    """Path of the sandbox's own description (ports, credentials)."""
+    peers: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
+    operator_tls_dir: str = ""
+
+
+class Stack:
+    """A running mesh."""
+
+    def __init__(self, options: Options, endpoints: Endpoints, daemons: Daemons, ready_seconds: float) -> None:
+        self.options = options
+        self.endpoints = endpoints
+        self.daemons = daemons
+        self.ready_seconds = ready_seconds
+
+    @staticmethod
+    @asynccontextmanager
+    async def start(options: Options) -> AsyncIterator["Stack"]:
+        """Start everything, ready for traffic on entry, stopped on exit. Raises StartFailed and what servers raise."""
+        began = time.monotonic()
+        folder = options.folder.absolute()
+        (folder / "log").mkdir(parents=True, exist_ok=True)
+        async with AsyncExitStack() as stack:
+            authority = _authority(folder / "tls")
+            key_files = _key_files(folder / "keys")
+            daemons: Daemons = (
+                AllInOne()
+                if options.all_in_one
+                else await stack.enter_async_context(Forked.start(folder / "log" / "zygote.log"))
+            )
+            async with asyncio.TaskGroup() as group:
+                database = group.create_task(_database(options, folder, stack))
+                bus = group.create_task(_nats(options, folder, stack))
+                cache = group.create_task(_valkey(options, folder, stack))
+                sandbox = group.create_task(_sandbox(folder, authority, stack))
+            urls = await _roles(database.result(), folder)
+            await _topology(bus.result())
+            admin_key, admin_secret = await _bootstrap(database.result(), key_files, folder)
+            ports = dict(zip(mesh.DAEMONS, free_ports(len(mesh.DAEMONS)), strict=True))
+            metrics_ports = dict(zip(mesh.DAEMONS, free_ports(len(mesh.DAEMONS)), strict=True))
+            tracker_port = free_ports(1)[0]
+            operator = _issue(authority, "operator")
+            endpoints = Endpoints(
+                gateway=f"{LOOPBACK}:{ports[mesh.GATEWAY]}",
+                ca_file=str(authority.ca),
+                admin_key=admin_key,
+                admin_secret=admin_secret,
+                database_url=database.result(),
+                nats_url=bus.result(),
+                valkey_url=cache.result(),
+                tracker_url=f"http://{LOOPBACK}:{tracker_port}",
+                sandbox=str(sandbox.result()),
+                peers={daemon: f"{LOOPBACK}:{port}" for daemon, port in ports.items()},
+                metrics={daemon: f"http://{LOOPBACK}:{port}/metrics" for daemon, port in metrics_ports.items()},
+                operator_tls_dir=str(operator.cert.parent),
+            )
+            common = _common(options, endpoints, key_files)
+            stack.push_async_callback(daemons.stop, STOP_GRACE)
+            for daemon in mesh.DAEMONS:
+                env = {
+                    **common,
+                    "CLARION_TLS_DIR": str(_issue(authority, daemon).cert.parent),
+                    "CLARION_GRPC_LISTEN": endpoints.peers[daemon],
+                    "CLARION_METRICS_LISTEN": f"{LOOPBACK}:{metrics_ports[daemon]}",
+                    **({"CLARION_HTTP_LISTEN": f"{LOOPBACK}:{tracker_port}"} if daemon == "tracker" else {}),
+                    **_database_env(daemon, urls),
+                    **options.extra,
+                }
+                await daemons.spawn(daemon, env, folder / "log" / f"{daemon}.log")
+            await until_serving(endpoints.peers, operator, READY_LIMIT, daemons)
+            _write_private(folder / "stack.json", json.dumps(asdict(endpoints), indent=1))
+            yield Stack(options, endpoints, daemons, time.monotonic() - began)
+
+
+def _authority(folder: Path) -> Authority:
+    return Authority.load(folder) if (folder / "ca.crt").exists() else Authority.create(folder)
+
+
+def _issue(authority: Authority, daemon: str) -> TlsFiles:
+    return authority.issue(daemon, dns=[daemon.replace("_", "-"), "localhost"], ips=[LOOPBACK])
+
+
+def _key_files(folder: Path) -> dict[str, Path]:
+    """Key-encryption, token, pepper and link keys, made at the first start."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    makers = {
+        "kek": new_wrapper_file,
+        "token_keys": keyfiles.new_token_key_file,
+        "pepper": keyfiles.new_secret_file,
+        "link_key": keyfiles.new_secret_file,
+    }
+    paths = {name: folder / f"{name}.key" for name in makers}
+    for name, make in makers.items():
+        if not paths[name].exists():
+            make(paths[name])
+    return paths
+
+
+async def _database(options: Options, folder: Path, stack: AsyncExitStack) -> str:
+    """A migrated database; its owner's URL."""
+    url = options.database_url
+    if url is None:
+        server = PostgresServer(folder / "postgres")
+        await server.start()
+        stack.push_async_callback(server.stop, STOP_GRACE)
+        url = server.url()
+    await asyncio.to_thread(migrate.upgrade, url)
+    return url
+
+
+async def _nats(options: Options, folder: Path, stack: AsyncExitStack) -> str:
+    if options.nats_url is not None:
+        return options.nats_url
+    server = NatsServer(folder / "nats")
+    await server.start()
+    stack.push_async_callback(server.stop, STOP_GRACE)
+    return server.url()
+
+
+async def _valkey(options: Options, folder: Path, stack: AsyncExitStack) -> str:
+    if options.valkey_url is not None:
+        return options.valkey_url
+    server = ValkeyServer(folder / "valkey")
+    await server.start()
+    stack.push_async_callback(server.stop, STOP_GRACE)
+    return server.url()
+
+
+async def _sandbox(folder: Path, authority: Authority, stack: AsyncExitStack) -> Path:
+    """A running sandbox; the path of its description."""
+    state = folder / "sandbox"
+    state.mkdir(parents=True, exist_ok=True)
+    description = state / "sandbox.json"
+    description.unlink(missing_ok=True)
+    files = authority.issue("sandbox")
+    env = {
+        **os.environ,
+        "CLARION_SANDBOX_DIR": str(state),
+        "CLARION_SANDBOX_TLS_CERT": str(files.cert),
+        "CLARION_SANDBOX_TLS_KEY": str(files.key),
+        "CLARION_DIE_WITH_PARENT": "1",
+    }
+    process = await ManagedProcess.start(
+        Command("sandbox", [sys.executable, "-m", "clarion_sandbox"], log=folder / "log" / "sandbox.log", env=env)
+    )
+    stack.push_async_callback(process.stop, STOP_GRACE)
+    await process.ready_when(description.exists, READY_LIMIT)
+    return description
+
+
+async def _roles(owner_url: str, folder: Path) -> dict[str, str]:
+    """Login and password for the role of each daemon; URLs by role."""
+    passwords_file = folder / "keys" / "roles.json"
+    if passwords_file.exists():
+        passwords: dict[str, str] = json.loads(passwords_file.read_text())
+    else:
+        passwords = {role: token_urlsafe(24) for role in DATABASE_ROLES}
+        _write_private(passwords_file, json.dumps(passwords))
+    connection = await asyncpg.connect(owner_url)
+    try:
+        for role, password in passwords.items():
+            # The password is token_urlsafe: nothing in it needs quoting.
+            await connection.execute(f"ALTER ROLE clarion_{role} LOGIN PASSWORD '{password}'")
+    finally:
+        await connection.close()
+    after_host = owner_url.partition("@")[2]
+    return {role: f"postgresql://clarion_{role}:{password}@{after_host}" for role, password in passwords.items()}
+
+
+async def _topology(nats_url: str) -> None:
+    async with Tracing("clarion-local", 0.0, None) as tracing:
+        telemetry = Telemetry(tracing, Metrics())
+        async with JetStreamBus.connect(nats_url, "local", Subjects(), telemetry) as bus:
+            await bus.ensure_topology()
+
+
+async def _bootstrap(owner_url: str, key_files: Mapping[str, Path], folder: Path) -> tuple[str, str]:
+    """The operators' app and its admin key, made at the first start and kept in a private file."""
+    path = folder / "keys" / "admin.json"
+    if path.exists():
+        kept = json.loads(path.read_text())
+        return kept["key"], kept["secret"]
+    async with db.pool(owner_url, size=1, application="bootstrap") as pool:
+        known = {row.name: row.app_id for row in await admin.apps(pool)}
+        app_id = known.get(ADMIN_APP)
+        if app_id is None:
+            app_id = (await admin.create_app(pool, load_wrapper(key_files["kek"]), ADMIN_APP)).app_id
+        key, secret = await admin.create_key(pool, keyfiles.load_secret(key_files["pepper"]), app_id, ["admin"])
+    _write_private(path, json.dumps({"key": key.app_key, "secret": secret}))
+    return key.app_key, secret
+
+
+def _common(options: Options, endpoints: Endpoints, key_files: Mapping[str, Path]) -> dict[str, str]:
+    env = {
+        "PATH": os.environ.get("PATH", ""),
+        "CLARION_NATS_URL": endpoints.nats_url,
+        "CLARION_VALKEY_URL": endpoints.valkey_url,
+        "CLARION_KEK_FILE": str(key_files["kek"]),
+        "CLARION_TOKEN_KEYS_FILE": str(key_files["token_keys"]),
+        "CLARION_PEPPER_FILE": str(key_files["pepper"]),
+        "CLARION_LINK_KEY_FILE": str(key_files["link_key"]),
+        "CLARION_LINK_BASE_URL": endpoints.tracker_url,
+        "CLARION_PEERS": json.dumps(endpoints.peers),
+        "CLARION_TRACE_RATIO": str(options.trace_ratio),
+        "CLARION_STOP_GRACE_SECONDS": "12",
+    }
+    if options.otlp_endpoint:
+        env["CLARION_OTLP_ENDPOINT"] = options.otlp_endpoint
+    return env
+
+
+def _database_env(daemon: str, urls: Mapping[str, str]) -> dict[str, str]:
+    role = "dispatcher" if daemon in mesh.DISPATCHERS else daemon
+    return {"CLARION_DATABASE_URL": urls[role]} if role in urls else {}
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    keyfiles.write_private(path, text)

@@ -1,0 +1,1 @@
+"""Hands Android deliveries to their push services."""

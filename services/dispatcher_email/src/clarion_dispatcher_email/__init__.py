@@ -1,0 +1,1 @@
+"""Hands mail to its submission servers."""

@@ -1,0 +1,1 @@
+"""What mail providers need of the ledger."""

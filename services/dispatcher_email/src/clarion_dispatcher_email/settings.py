@@ -1,0 +1,7 @@
+"""Settings of the email dispatcher."""
+
+from clarion_channels.dispatcher import DispatcherSettings
+
+
+class Settings(DispatcherSettings):
+    """Nothing of its own."""

@@ -1,0 +1,1 @@
+"""Hands iOS deliveries to APNs."""

@@ -1,0 +1,1 @@
+"""Hands text messages to their carriers."""

@@ -1,0 +1,1 @@
+"""Where what a carrier sends us is kept."""

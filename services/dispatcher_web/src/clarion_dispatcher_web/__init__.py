@@ -1,0 +1,1 @@
+"""Hands browser deliveries to their push services."""

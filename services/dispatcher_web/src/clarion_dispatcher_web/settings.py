@@ -1,0 +1,7 @@
+"""Settings of the web dispatcher."""
+
+from clarion_channels.dispatcher import DispatcherSettings
+
+
+class Settings(DispatcherSettings):
+    """Nothing of its own."""

@@ -1,0 +1,1 @@
+"""The only public door: TLS, tokens, accept, forwarding."""

@@ -1,0 +1,86 @@
+"""Forwarding of the other daemons' public services, as bytes: the gateway knows their names and limits, not their messages.
+
+Passes deadline, cancellation, status and its details, and an allow-list of metadata; what starts with `clarion-` from a
+client is dropped and set anew from the token.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+
+import grpc
+
+from clarion_kit import mesh
+from clarion_kit.errors import DomainError, ErrorReason, unavailable
+from clarion_kit.mesh import Method
+from clarion_kit.rpc.caller import current_caller
+from clarion_kit.rpc.client import UNSAMPLED, Peer
+from clarion_kit.rpc.interceptor import STATUS_DETAILS_KEY, Context
+from clarion_kit.telemetry.tracing import current_traceparent
+
+DEFAULT_TIMEOUT_SECONDS = 30.0
+DEADLINE_MARGIN_SECONDS = 0.05
+_PASSED_ON = frozenset({"accept-language", "baggage", "tracestate"})
+
+
+class Forwarder(grpc.GenericRpcHandler):
+    """Handles every public method that another daemon serves."""
+
+    def __init__(self, peers: Mapping[str, Peer]) -> None:
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
+        for path, method in mesh.public_methods().items():
+            if method.served_by != mesh.GATEWAY:
+                self._handlers[path] = _handler(method, peers[method.served_by])
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+        return self._handlers.get(handler_call_details.method)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        server.add_generic_rpc_handlers((self,))
+
+
+def _handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = peer.channel.stream_stream(method.path)
+
+    async def forward(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        remaining: float | None = context.time_remaining()
+        timeout = DEFAULT_TIMEOUT_SECONDS if remaining is None else max(0.0, remaining - DEADLINE_MARGIN_SECONDS)
+        outgoing = call(_limited(requests, method), timeout=timeout, metadata=_metadata(context))
+        try:
+            async for response in outgoing:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            await _pass_on(error, peer, context)
+        finally:
+            outgoing.cancel()
+
+    return grpc.stream_stream_rpc_method_handler(forward)
+
+
+async def _limited(requests: AsyncIterator[bytes], method: Method) -> AsyncIterator[bytes]:
+    async for request in requests:
+        if len(request) > method.max_request_bytes:
+            raise too_large(method.max_request_bytes)
+        yield request
+
+
+def too_large(limit_bytes: int) -> DomainError:
+    return DomainError(
+        ErrorReason.TOO_LARGE, f"larger than {limit_bytes} bytes", metadata={"limit_bytes": str(limit_bytes)}
+    )
+
+
+def _metadata(context: Context) -> tuple[tuple[str, str], ...]:
+    passed = tuple(
+        (key, value)
+        for key, value in context.invocation_metadata() or ()
+        if key in _PASSED_ON and isinstance(value, str)
+    )
+    return (*passed, *current_caller().metadata(), ("traceparent", current_traceparent() or UNSAMPLED))
+
+
+async def _pass_on(error: grpc.aio.AioRpcError, peer: Peer, context: Context) -> None:
+    details = next((value for key, value in error.trailing_metadata() or () if key == STATUS_DETAILS_KEY), None)
+    if details is not None:
+        await context.abort(error.code(), error.details() or "", ((STATUS_DETAILS_KEY, details),))
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        raise unavailable(peer.daemon) from error
+    await context.abort(error.code(), error.details() or "")

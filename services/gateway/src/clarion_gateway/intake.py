@@ -1,0 +1,118 @@
+"""From a notification of the contract to an item of the ledger: check, default, hash, seal."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from clarion.notification.v1.notification_service_pb2 import Notification
+from clarion_gateway import validation
+from clarion_gateway.acceptor import Acceptor
+from clarion_gateway.templates import Templates
+from clarion_kit.errors import DomainError, ErrorReason
+from clarion_kit.rpc.caller import Caller
+from clarion_kit.sealing import AppSealer
+from clarion_kit.telemetry.tracing import current_traceparent
+from clarion_kit.vocabulary import Channel, Priority
+from clarion_ledger.accept import Accepted, AcceptItem, AcceptResult, EventIdReused
+from clarion_ledger.config import CategoryRule, ConfigCache
+from clarion_ledger.keys import KeyRing
+
+_HASH_VERSION = b"\x01"
+
+
+class Intake:
+    """Accepts notifications of the contract; each on its own."""
+
+    def __init__(self, config: ConfigCache, keys: KeyRing, templates: Templates, acceptor: Acceptor) -> None:
+        self._config = config
+        self._keys = keys
+        self._templates = templates
+        self._acceptor = acceptor
+
+    async def take(self, caller: Caller, notifications: Sequence[Notification]) -> list[Accepted | DomainError]:
+        """Results in order: accepted, or why not. Raises OVERLOADED, STORAGE_FULL, LedgerUnavailable for all of them."""
+        names = [n.template.name for n in notifications if n.WhichOneof("body") == "template"]
+        if names:
+            await self._templates.load(caller.app_id, names)
+        sealer = await self._keys.sealer(caller.app_id)
+        now = datetime.now(UTC)
+        traceparent = current_traceparent()
+        prepared: list[AcceptItem | DomainError] = []
+        for notification in notifications:
+            try:
+                prepared.append(await self._prepare(caller, notification, sealer, now, traceparent))
+            except DomainError as refused:
+                prepared.append(refused)
+        items = [item for item in prepared if isinstance(item, AcceptItem)]
+        results = iter(await self._acceptor.accept(items) if items else [])
+        return [_answer(item, next(results)) if isinstance(item, AcceptItem) else item for item in prepared]
+
+    async def _prepare(
+        self, caller: Caller, notification: Notification, sealer: AppSealer, now: datetime, traceparent: str
+    ) -> AcceptItem:
+        validation.check(notification, now)
+        category = await self._category(caller.app_id, notification.category)
+        channels = self._channels(caller, notification)
+        if notification.WhichOneof("body") == "template":
+            self._templates.check(caller.app_id, notification.template)
+        event_id = notification.event_id
+        notification.ClearField("event_id")
+        original = notification.SerializeToString(deterministic=True)
+        payload = original
+        if channels is not None:
+            notification.channel_policy.channels.extend(channel.value for channel in channels)  # type: ignore[misc]
+            payload = notification.SerializeToString()
+        priority = Priority(notification.priority or Priority.NORMAL)
+        return AcceptItem(
+            app_id=caller.app_id,
+            event_id=event_id,
+            payload_hash=hashlib.sha256(_HASH_VERSION + original).digest(),
+            category_id=category.category_id,
+            priority=priority,
+            recipient_count=len(notification.recipient_ids),
+            deliver_at=_time(notification, "deliver_at"),
+            expire_at=_time(notification, "expire_at"),
+            time_to_live=category.time_to_live,
+            payload=sealer.seal("notification", event_id.encode(), "payload", payload),
+            traceparent=traceparent,
+            enqueue=self._acceptor.goes_straight(priority, caller.app_id),
+        )
+
+    async def _category(self, app_id: int, name: str) -> CategoryRule:
+        category = self._config.snapshot.categories.get((app_id, name))
+        if category is None:
+            category = (await self._config.look_again()).categories.get((app_id, name))
+        if category is None:
+            raise DomainError(
+                ErrorReason.CATEGORY_NOT_FOUND, f"there is no category {name!r}", metadata={"category": name}
+            )
+        return category
+
+    def _channels(self, caller: Caller, notification: Notification) -> list[Channel] | None:
+        """Channels to write into the policy: those the token may use, where the client named none."""
+        wanted = [Channel(channel) for channel in notification.channel_policy.channels]
+        for channel in wanted:
+            if not caller.may_send(channel):
+                caller.require(f"send:{channel.slug}")
+        if wanted or "send:*" in caller.scopes:
+            return None
+        return [channel for channel in Channel if caller.may_send(channel)]
+
+
+def _answer(item: AcceptItem, result: AcceptResult) -> Accepted | DomainError:
+    if isinstance(result, Accepted):
+        return result
+    if isinstance(result, EventIdReused):
+        return DomainError(
+            ErrorReason.EVENT_ID_REUSED,
+            "this event id was used for another payload",
+            metadata={"event_id": item.event_id, "notification_id": str(result.notification_id)},
+        )
+    return DomainError(ErrorReason.INVALID_FIELD, "the notification cannot be stored")
+
+
+def _time(notification: Notification, name: str) -> datetime | None:
+    if not notification.HasField(name):  # type: ignore[arg-type]  # both names are fields of the message
+        return None
+    moment: datetime = getattr(notification, name).ToDatetime(tzinfo=UTC)
+    return moment

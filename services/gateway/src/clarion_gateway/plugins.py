@@ -1,0 +1,54 @@
+"""Provider plug-ins as the edge uses them: is the kind known, are the settings good?"""
+
+from pydantic import ValidationError
+
+from clarion_channels.engine.lanes import provider_factories
+from clarion_channels.port import ProviderFactory, ProviderUnavailable
+from clarion_kit.errors import DomainError, ErrorReason
+from clarion_kit.vocabulary import Channel
+
+
+class _Discarded:
+    """Receipts of a provider that is only made to check its settings."""
+
+    async def store(self, provider: str, kind: str, body: bytes) -> None:
+        raise RuntimeError("a provider under check has no receipts")
+
+
+class ProviderKinds:
+    """Installed provider kinds, loaded when first asked for."""
+
+    def __init__(self) -> None:
+        self._factories: dict[str, ProviderFactory] | None = None
+
+    async def check(self, kind: str, settings: bytes) -> Channel:
+        """The channel of a kind. Raises PROVIDER_NOT_FOUND, PROVIDER_SETTINGS_INVALID; connects to nobody."""
+        if self._factories is None:
+            self._factories = provider_factories()
+        factory = self._factories.get(kind)
+        if factory is None:
+            raise DomainError(
+                ErrorReason.PROVIDER_NOT_FOUND,
+                f"there is no provider kind {kind[:64]!r}",
+                metadata={"provider": kind[:64]},
+            )
+        try:
+            provider = await factory.connect(settings, _Discarded())
+        except ValidationError as faulty:
+            faults = "; ".join(
+                f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+                for error in faulty.errors(include_input=False)
+            )
+            raise _invalid(kind, faults) from None
+        except ProviderUnavailable as unusable:
+            raise _invalid(kind, str(unusable)) from None
+        await provider.close()
+        return Channel(factory.channel)
+
+
+def _invalid(kind: str, faults: str) -> DomainError:
+    return DomainError(
+        ErrorReason.PROVIDER_SETTINGS_INVALID,
+        f"the settings of {kind} are faulty: {faults}"[:1_000],
+        metadata={"provider": kind, "faults": faults[:1_000]},
+    )

@@ -1,0 +1,1 @@
+"""gRPC edges of the gateway: contract ↔ rules."""

@@ -1,0 +1,70 @@
+"""CategoryService."""
+
+from datetime import timedelta
+
+import grpc
+
+from clarion.category.v1 import category_service_pb2 as pb
+from clarion.category.v1.category_service_pb2_grpc import CategoryServiceServicer
+from clarion_kit.rpc.caller import current_caller
+from clarion_kit.validate import Faults
+from clarion_kit.vocabulary import Channel
+from clarion_ledger import admin
+from clarion_ledger.config import DEFAULT_MAX_ATTEMPTS, DEFAULT_TIME_TO_LIVE
+from clarion_ledger.db import Pool
+
+MAX_TIME_TO_LIVE = timedelta(days=30)
+MAX_CAP_WINDOW = timedelta(days=31)
+
+
+class CategoryRpc(CategoryServiceServicer):
+    """The categories of the caller's app."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def PutCategory(
+        self,
+        request: pb.PutCategoryRequest,
+        context: grpc.aio.ServicerContext[pb.PutCategoryRequest, pb.PutCategoryResponse],
+    ) -> pb.PutCategoryResponse:
+        category = request.category
+        faults = Faults()
+        with faults.within("category."):
+            _check(category, faults)
+        faults.raise_if_any()
+        if not category.HasField("time_to_live"):
+            category.time_to_live.FromTimedelta(DEFAULT_TIME_TO_LIVE)
+        category.max_attempts = category.max_attempts or DEFAULT_MAX_ATTEMPTS
+        await admin.put_category(self._pool, current_caller().app_id, category)
+        return pb.PutCategoryResponse(category=category)
+
+    async def ListCategories(
+        self,
+        request: pb.ListCategoriesRequest,
+        context: grpc.aio.ServicerContext[pb.ListCategoriesRequest, pb.ListCategoriesResponse],
+    ) -> pb.ListCategoriesResponse:
+        return pb.ListCategoriesResponse(categories=await admin.categories(self._pool, current_caller().app_id))
+
+
+def _check(category: pb.Category, faults: Faults) -> None:
+    known = {channel.value for channel in Channel}
+    faults.name("name", category.name)
+    faults.require("guarantee", category.guarantee in pb.Guarantee.values(), "unknown")
+    faults.require("channels", set(category.channels) <= known, "unknown channel")
+    faults.require("max_attempts", category.max_attempts <= 50, "at most 50")
+    if category.HasField("time_to_live"):
+        life = category.time_to_live.ToTimedelta()
+        faults.require("time_to_live", timedelta(seconds=1) <= life <= MAX_TIME_TO_LIVE, "1 second to 30 days")
+    faults.require("cap_action", category.cap_action in (0, pb.GATE_ACTION_SUPPRESS), "only SUPPRESS is built")
+    faults.require(
+        "quiet_hours_action", category.quiet_hours_action in (0, pb.GATE_ACTION_SUPPRESS), "only SUPPRESS is built"
+    )
+    faults.require("caps", len(category.caps) <= 8, "at most 8")
+    for position, cap in enumerate(category.caps):
+        with faults.within(f"caps[{position}]."):
+            faults.require("channel", cap.channel in known | {0}, "unknown channel")
+            faults.require("limit", 1 <= cap.limit <= 10_000, "1 to 10,000")
+            faults.require(
+                "window", timedelta(seconds=1) <= cap.window.ToTimedelta() <= MAX_CAP_WINDOW, "1 second to 31 days"
+            )

@@ -1,0 +1,118 @@
+"""ProviderService and RoutingService."""
+
+import grpc
+
+from clarion.provider.v1 import provider_service_pb2 as pb
+from clarion.provider.v1.provider_service_pb2_grpc import ProviderServiceServicer
+from clarion.routing.v1 import routing_service_pb2 as routing
+from clarion.routing.v1.routing_service_pb2_grpc import RoutingServiceServicer
+from clarion_gateway.plugins import ProviderKinds
+from clarion_kit.rpc.unbuilt import not_built
+from clarion_kit.validate import Faults
+from clarion_kit.vocabulary import Channel
+from clarion_ledger import admin
+from clarion_ledger.db import Pool
+from clarion_ledger.keys import KeyRing
+
+MAX_SETTINGS_BYTES = 32 << 10
+MAX_ROUTES = 300
+MAX_TARGETS = 8
+
+
+class ProviderRpc(ProviderServiceServicer):
+    """Provider accounts of apps."""
+
+    def __init__(self, pool: Pool, keys: KeyRing, kinds: ProviderKinds) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._kinds = kinds
+
+    async def PutProvider(
+        self,
+        request: pb.PutProviderRequest,
+        context: grpc.aio.ServicerContext[pb.PutProviderRequest, pb.PutProviderResponse],
+    ) -> pb.PutProviderResponse:
+        provider = request.provider
+        faults = Faults()
+        faults.name("app", request.app)
+        faults.name("provider.name", provider.name)
+        faults.text("provider.kind", provider.kind, max_bytes=64)
+        faults.require("settings", 1 <= len(request.settings) <= MAX_SETTINGS_BYTES, "1 byte to 32 KiB of JSON")
+        faults.raise_if_any()
+        app_id = await admin.app_id_of(self._pool, request.app)
+        channel = await self._kinds.check(provider.kind, request.settings)
+        await admin.put_lane(
+            self._pool,
+            await self._keys.sealer(app_id),
+            app_id,
+            provider.name,
+            provider.kind,
+            channel,
+            request.settings,
+            enabled=provider.enabled,
+        )
+        stored = pb.Provider(name=provider.name, kind=provider.kind, enabled=provider.enabled)
+        stored.channel = channel  # type: ignore[assignment]  # our numbers are the contract's (tested)
+        return pb.PutProviderResponse(provider=stored)
+
+    async def ListProviders(
+        self,
+        request: pb.ListProvidersRequest,
+        context: grpc.aio.ServicerContext[pb.ListProvidersRequest, pb.ListProvidersResponse],
+    ) -> pb.ListProvidersResponse:
+        app_id = await admin.app_id_of(self._pool, request.app)
+        response = pb.ListProvidersResponse()
+        for lane in await admin.lanes(self._pool, app_id):
+            found = response.providers.add(name=lane.name, kind=lane.kind, enabled=lane.enabled)
+            found.channel = lane.channel  # type: ignore[assignment]
+        return response
+
+    async def DeleteProvider(
+        self,
+        request: pb.DeleteProviderRequest,
+        context: grpc.aio.ServicerContext[pb.DeleteProviderRequest, pb.DeleteProviderResponse],
+    ) -> pb.DeleteProviderResponse:
+        raise not_built("clarion.provider.v1.ProviderService/DeleteProvider")
+
+
+class RoutingRpc(RoutingServiceServicer):
+    """Routes of apps."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def PutRoutes(
+        self,
+        request: routing.PutRoutesRequest,
+        context: grpc.aio.ServicerContext[routing.PutRoutesRequest, routing.PutRoutesResponse],
+    ) -> routing.PutRoutesResponse:
+        faults = Faults()
+        faults.name("app", request.app)
+        faults.require("channel", request.channel in {channel.value for channel in Channel}, "unknown channel")
+        faults.require("routes", len(request.routes) <= MAX_ROUTES, f"at most {MAX_ROUTES}")
+        for position, route in enumerate(request.routes[:MAX_ROUTES]):
+            with faults.within(f"routes[{position}]."):
+                faults.require(
+                    "country", not route.country or _is_country(route.country), "two capital letters or empty"
+                )
+                faults.text("locale", route.locale, max_bytes=35, required=False)
+                faults.require("targets", 1 <= len(route.targets) <= MAX_TARGETS, f"1 to {MAX_TARGETS} are required")
+                faults.require("targets", all(target.weight <= 100 for target in route.targets), "weights are 0 to 100")
+        faults.raise_if_any()
+        app_id = await admin.app_id_of(self._pool, request.app)
+        stored = routing.ChannelRoutes(channel=request.channel, routes=request.routes)
+        await admin.put_routes(self._pool, app_id, stored)
+        return routing.PutRoutesResponse()
+
+    async def ListRoutes(
+        self,
+        request: routing.ListRoutesRequest,
+        context: grpc.aio.ServicerContext[routing.ListRoutesRequest, routing.ListRoutesResponse],
+    ) -> routing.ListRoutesResponse:
+        app_id = await admin.app_id_of(self._pool, request.app)
+        found = await admin.routes(self._pool, app_id)
+        return routing.ListRoutesResponse(routes=[routes for routes in found if request.channel in (0, routes.channel)])
+
+
+def _is_country(code: str) -> bool:
+    return len(code) == 2 and code.isascii() and code.isalpha() and code.isupper()

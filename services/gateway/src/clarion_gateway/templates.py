@@ -1,0 +1,79 @@
+"""What the edge knows of templates, so that an unknown name or a missing variable is refused before anything is stored."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import timedelta
+
+from clarion.internal.template.v1 import template_service_pb2 as pb
+from clarion.internal.template.v1.template_service_pb2_grpc import TemplateServiceStub
+from clarion.notification.v1.notification_service_pb2 import TemplateRef
+from clarion_kit.errors import DomainError, ErrorReason
+from clarion_kit.rpc.client import Peer
+
+FRESH_SECONDS = 2.0
+CACHED = 10_000
+TIMEOUT = timedelta(milliseconds=500)
+
+
+class Templates:
+    """Descriptions of published templates, at most two seconds old.
+
+    While the template service is away the last description serves; a template never seen is let through, and its
+    deliveries are suppressed with the reason if it does not render.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._stub = TemplateServiceStub(peer.channel)
+        self._known: OrderedDict[tuple[int, str], tuple[float, pb.Description]] = OrderedDict()
+
+    async def load(self, app_id: int, names: Sequence[str]) -> None:
+        """Make sure that these names are known as they are now, if the service answers."""
+        now = time.monotonic()
+        stale = [name for name in dict.fromkeys(names) if self._age(app_id, name, now) > FRESH_SECONDS]
+        for start in range(0, len(stale), 100):
+            await self._describe(app_id, stale[start : start + 100], now)
+
+    def check(self, app_id: int, reference: TemplateRef) -> None:
+        """Raises TEMPLATE_NOT_FOUND, MISSING_VARIABLE."""
+        known = self._known.get((app_id, reference.name))
+        if known is None:
+            return
+        description = known[1]
+        if not (reference.version or description.published_version) or reference.version > description.latest_version:
+            raise DomainError(
+                ErrorReason.TEMPLATE_NOT_FOUND,
+                f"there is no published template {reference.name!r}",
+                metadata={"template": reference.name},
+            )
+        if reference.version:
+            return
+        given = reference.data.fields
+        missing = [name for name in description.required_variables if name not in given]
+        if missing:
+            raise DomainError(
+                ErrorReason.MISSING_VARIABLE,
+                f"missing: {', '.join(missing)}",
+                metadata={"template": reference.name, "variables": ",".join(missing)},
+            )
+
+    def _age(self, app_id: int, name: str, now: float) -> float:
+        known = self._known.get((app_id, name))
+        return float("inf") if known is None else now - known[0]
+
+    async def _describe(self, app_id: int, names: Sequence[str], now: float) -> None:
+        request = pb.DescribeRequest(app_id=app_id, names=names)
+        try:
+            response: pb.DescribeResponse = await self._peer.call(
+                self._stub.Describe,
+                request,
+                timeout=TIMEOUT,
+                name="clarion.internal.template.v1.TemplateService/Describe",
+            )
+        except DomainError:
+            return
+        for name, description in zip(names, response.templates, strict=True):
+            self._known[app_id, name] = (now, description)
+        while len(self._known) > CACHED:
+            self._known.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Queue depth and age, the audit, alerts."""

@@ -1,0 +1,61 @@
+"""The monitor's gauges. What could not be read is forgotten: an old figure would look like a good one."""
+
+from collections.abc import Iterable, Mapping
+
+from clarion_kit.clock import Clock
+from clarion_kit.telemetry import names
+from clarion_kit.telemetry.metrics import Metrics
+from clarion_kit.vocabulary import Channel
+from clarion_monitor.domain import Backlog, Findings, Queue
+
+
+class Gauges:
+    """Sets each figure, and when its source was last read."""
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._clock = clock
+        self._depth = metrics.gauge(names.QUEUE_DEPTH)
+        self._pending = metrics.gauge(names.QUEUE_PENDING)
+        self._queue_age = metrics.gauge(names.QUEUE_AGE)
+        self._rows = metrics.gauge(names.BACKLOG)
+        self._rows_age = metrics.gauge(names.BACKLOG_AGE)
+        self._dead_letters = metrics.gauge(names.DEAD_LETTERS)
+        self._unaccounted = metrics.gauge(names.INVARIANT)
+        self._stuck = metrics.gauge(names.STUCK)
+        self._last_look = metrics.gauge(names.LAST_LOOK)
+
+    def show_queues(self, queues: Iterable[Queue]) -> None:
+        for queue in queues:
+            self._depth.labels(queue.lane).set(queue.waiting)
+            self._pending.labels(queue.lane).set(queue.pending)
+            self._queue_age.labels(queue.lane).set(queue.age.total_seconds())
+        self._looked("bus")
+
+    def show_backlog(self, backlogs: Iterable[Backlog], dead_letters: Mapping[Channel, int]) -> None:
+        for backlog in backlogs:
+            self._rows.labels(backlog.stage, backlog.state).set(backlog.rows)
+            self._rows_age.labels(backlog.stage, backlog.state).set(backlog.age.total_seconds())
+        for channel, count in dead_letters.items():
+            self._dead_letters.labels(channel.slug).set(count)
+        self._looked("ledger")
+
+    def show_audit(self, findings: Findings) -> None:
+        for name, count in findings.checks.items():
+            self._unaccounted.labels(name).set(count)
+        self._stuck.set(findings.stuck)
+        self._looked("audit")
+
+    def forget_queues(self) -> None:
+        for gauge in (self._depth, self._pending, self._queue_age):
+            gauge.clear()
+
+    def forget_backlog(self) -> None:
+        for gauge in (self._rows, self._rows_age, self._dead_letters):
+            gauge.clear()
+
+    def forget_audit(self) -> None:
+        self._unaccounted.clear()
+        self._stuck.set(float("nan"))
+
+    def _looked(self, source: str) -> None:
+        self._last_look.labels(source).set(self._clock.now().timestamp())

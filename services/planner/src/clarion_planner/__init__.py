@@ -1,0 +1,1 @@
+"""Accepted notifications become deliveries."""

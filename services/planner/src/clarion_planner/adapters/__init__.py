@@ -1,0 +1,1 @@
+"""The other daemons, as planning sees them."""

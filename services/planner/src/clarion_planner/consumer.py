@@ -1,0 +1,121 @@
+"""The PLAN lanes: plan what waits, commit, hand the deliveries on."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from opentelemetry.trace import SpanKind
+
+from clarion_kit.bus import Batch, BusUnavailable, JetStreamBus, Verdict
+from clarion_kit.errors import DomainError, Unavailable
+from clarion_kit.subjects import Lane, Stream
+from clarion_kit.telemetry import names
+from clarion_kit.telemetry.provider import Telemetry
+from clarion_kit.telemetry.tracing import Attributes, BatchSpans
+from clarion_kit.vocabulary import Channel, Priority
+from clarion_ledger import flow, planning
+from clarion_ledger.db import Pool
+from clarion_ledger.planning import Plan, PlannedDelivery
+from clarion_ledger.runway import Runway
+from clarion_planner.planning import Planning
+
+log = logging.getLogger(__name__)
+
+CHUNK = 500
+"""Notifications planned in one transaction."""
+
+
+class PlanConsumer:
+    """Plans batches of one daemon."""
+
+    def __init__(self, pool: Pool, bus: JetStreamBus, runway: Runway, rules: Planning, telemetry: Telemetry) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._runway = runway
+        self._rules = rules
+        self._tracing = telemetry.tracing
+        self._planned = telemetry.metrics.counter(names.PLANNED)
+        self._age = telemetry.metrics.histogram(names.PLAN_AGE)
+
+    def handler(self, priority: Priority) -> Callable[[Batch], Awaitable[Verdict]]:
+        """The bus handler of one priority."""
+
+        async def handle(batch: Batch) -> Verdict:
+            ids = sorted(UUID(bytes=id_) for id_ in batch.ids)
+            try:
+                for start in range(0, len(ids), CHUNK):
+                    await self._plan(ids[start : start + CHUNK], priority, batch.link)
+            except (Unavailable, DomainError) as away:
+                log.warning("planning postponed: %s", away)
+                return Verdict.LATER
+            return Verdict.ACK
+
+        return handle
+
+    async def _plan(self, ids: Sequence[UUID], priority: Priority, link: str) -> None:
+        sources = await planning.load(self._pool, ids)
+        await planning.expire(self._pool, [source.notification_id for source in sources if source.expired])
+        live = [source for source in sources if not source.expired]
+        if not live:
+            return
+        attributes: Attributes = {
+            names.Attr.SYSTEM: "nats",
+            names.Attr.OPERATION: "process",
+            names.Attr.OPERATION_TYPE: "process",
+            names.Attr.DESTINATION: f"PLAN.{priority.slug}",
+            names.Attr.BATCH: len(live),
+        }
+        with self._tracing.batch(
+            f"process PLAN.{priority.slug}",
+            SpanKind.CONSUMER,
+            [source.traceparent for source in live],
+            attributes,
+            link,
+        ) as spans:
+            plans = [self._onward(plan, spans) for plan in await self._rules.plans(live)]
+            taken = await planning.plan(self._pool, plans)
+            now = datetime.now(UTC)
+            flying: dict[Lane, list[PlannedDelivery]] = defaultdict(list)
+            for plan in plans:
+                if plan.source.notification_id in taken:
+                    self._age.labels(priority.slug).observe((now - plan.source.accepted_at).total_seconds())
+                    for delivery in plan.deliveries:
+                        state = "suppressed" if delivery.reason else "in_flight"
+                        self._planned.labels(delivery.channel.slug, state).inc()
+                        if delivery.reason is None and delivery.enqueue:
+                            flying[_lane(delivery.channel, priority)].append(delivery)
+            for lane, deliveries in flying.items():
+                await self._publish(lane, deliveries)
+
+    def _onward(self, plan: Plan, spans: BatchSpans) -> Plan:
+        """Which deliveries go straight to the bus, and the trace they continue."""
+        context = spans.onward(plan.source.traceparent)
+        deliveries = [
+            replace(
+                delivery,
+                enqueue=self._runway.open_for(_lane(delivery.channel, plan.source.priority), plan.source.app_id),
+                traceparent=context,
+            )
+            if delivery.reason is None
+            else delivery
+            for delivery in plan.deliveries
+        ]
+        return replace(plan, deliveries=deliveries)
+
+    async def _publish(self, lane: Lane, deliveries: Sequence[PlannedDelivery]) -> None:
+        ids = [delivery.delivery_id for delivery in deliveries]
+        try:
+            await self._bus.publish(lane, [id_.bytes for id_ in ids], [delivery.traceparent for delivery in deliveries])
+        except BusUnavailable:
+            self._runway.close(lane)
+            try:
+                await flow.release(self._pool, lane, ids)
+            except Unavailable:
+                log.warning("rows stay enqueued; the reconciler brings them back", extra={"count": len(ids)})
+
+
+def _lane(channel: Channel, priority: Priority) -> Lane:
+    return Lane(Stream.DISPATCH, priority, channel)

@@ -1,0 +1,148 @@
+"""The rules of planning: which channels of a recipient become deliveries, and why the others do not. No I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from clarion_kit.vocabulary import Channel, Gate, Reason, Verdict
+
+PUSH = frozenset({Channel.IOS, Channel.ANDROID, Channel.WEB})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Channels a notification asks for, in order. `explicit`: the client named them, so each gets an answer of its own;
+    otherwise channels without an address or content are simply not meant. `first_only`: one channel is enough."""
+
+    channels: tuple[Channel, ...]
+    explicit: bool
+    first_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A gate that closed, and the rule that closed it (without personal data)."""
+
+    gate: Gate
+    reason: Reason
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRef:
+    """An address as the planner may know it: sealed. `hint` names the push service, for routing."""
+
+    address_id: bytes
+    sealed: bytes = field(repr=False)
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """What the preference service says of one channel: a closed gate or usable addresses."""
+
+    closed: Closed | None
+    addresses: tuple[AddressRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A recipient as resolved; `channels` empty where it is unknown."""
+
+    ref: bytes
+    found: bool
+    locale: str = ""
+    country: str = ""
+    channels: Mapping[Channel, ChannelFacts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Rendered content of one channel (a serialised Rendered), or why there is none."""
+
+    rendered: bytes = field(default=b"", repr=False)
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A delivery that passed every gate but route and caps."""
+
+    channel: Channel
+    address: AddressRef
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """A channel that will not be used."""
+
+    channel: Channel
+    closed: Closed
+
+
+@dataclass(frozen=True, slots=True)
+class GateNote:
+    """A gate that did not simply pass, for the delivery's record."""
+
+    gate: Gate
+    verdict: Verdict
+    reason: Reason | None = None
+    rule: str = ""
+
+
+def channels_to_render(wanted: Wanted, recipient: Recipient) -> tuple[Channel, ...]:
+    """Channels whose content decides something: those with an address, whatever the wishes say."""
+    return tuple(channel for channel in wanted.channels if not _lacks_address(recipient.channels.get(channel)))
+
+
+def decide(
+    wanted: Wanted, recipient: Recipient, contents: Mapping[Channel, Content | None]
+) -> tuple[list[Candidate], list[Suppressed]]:
+    """Candidates in the order of preference, and what is suppressed. At least one of the two is never empty."""
+    if not recipient.found:
+        closed = Closed(Gate.ADDRESS, Reason.RECIPIENT_UNKNOWN)
+        return [], [Suppressed(channel, closed) for channel in _answered_for(wanted)]
+    candidates: list[Candidate] = []
+    suppressed: list[Suppressed] = []
+    not_meant: list[Suppressed] = []
+    for channel in wanted.channels:
+        facts = recipient.channels.get(channel) or ChannelFacts(Closed(Gate.ADDRESS, Reason.NO_ADDRESS))
+        content = contents.get(channel)
+        if _lacks_address(facts):
+            (suppressed if wanted.explicit else not_meant).append(_closed(channel, facts, Reason.NO_ADDRESS))
+        elif content is None:
+            missing = Suppressed(channel, Closed(Gate.RENDER, Reason.NO_CONTENT))
+            (suppressed if wanted.explicit else not_meant).append(missing)
+        elif facts.closed is not None:
+            suppressed.append(Suppressed(channel, facts.closed))
+        elif content.failure:
+            suppressed.append(Suppressed(channel, Closed(Gate.RENDER, Reason.RENDER_FAILED, content.failure)))
+        else:
+            candidates += [Candidate(channel, address, content) for address in facts.addresses]
+    if not candidates and not suppressed:
+        suppressed = not_meant[:1]
+    return candidates, suppressed
+
+
+def keep_first_channel(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Suppressed]]:
+    """FIRST_AVAILABLE: the candidates of the first channel stay, the other channels are not chosen."""
+    if not candidates:
+        return [], []
+    chosen = candidates[0].channel
+    others = dict.fromkeys(candidate.channel for candidate in candidates if candidate.channel is not chosen)
+    closed = Closed(Gate.ADDRESS, Reason.CHANNEL_NOT_CHOSEN, f"{chosen.slug} serves")
+    return [candidate for candidate in candidates if candidate.channel is chosen], [
+        Suppressed(channel, closed) for channel in others
+    ]
+
+
+def _answered_for(wanted: Wanted) -> tuple[Channel, ...]:
+    return wanted.channels if wanted.explicit else wanted.channels[:1]
+
+
+def _lacks_address(facts: ChannelFacts | None) -> bool:
+    return facts is None or (facts.closed is not None and facts.closed.gate is Gate.ADDRESS)
+
+
+def _closed(channel: Channel, facts: ChannelFacts, reason: Reason) -> Suppressed:
+    return Suppressed(channel, facts.closed or Closed(Gate.ADDRESS, reason))

@@ -1,0 +1,1 @@
+"""What the daemon keeps its data in."""

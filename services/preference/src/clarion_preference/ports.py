@@ -1,0 +1,58 @@
+"""What the rules and the edge need from outside."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from clarion_kit.errors import DomainError
+from clarion_preference.addresses import Address
+from clarion_preference.domain import Wishes
+from clarion_preference.recipients import DeadAddress, Profile, Reachable, RecipientUpdate, Sought, Upserted
+
+
+class Directory(Protocol):
+    """Recipients of one app at a time. Every method may raise `Unavailable`; what was returned is durable."""
+
+    async def upsert(self, app_id: int, updates: Sequence[RecipientUpdate]) -> list[Upserted | DomainError]:
+        """Store recipients, none twice, each on its own; results in their order. A refused one stores nothing.
+
+        An address given by several belongs to the last.
+        """
+        ...
+
+    async def profile(self, app_id: int, recipient_id: str) -> Profile:
+        """Raises RECIPIENT_NOT_FOUND."""
+        ...
+
+    async def register(self, app_id: int, recipient_id: str, address: Address) -> UUID:
+        """Add, refresh or take over an address. Raises RECIPIENT_NOT_FOUND."""
+        ...
+
+    async def remove(self, app_id: int, recipient_id: str, address: UUID | Address) -> None:
+        """Remove an address, if the recipient has it. Raises RECIPIENT_NOT_FOUND."""
+        ...
+
+    async def wishes(self, app_id: int, recipient_id: str) -> tuple[Wishes, int]:
+        """Wishes and revision. Raises RECIPIENT_NOT_FOUND."""
+        ...
+
+    async def set_wishes(self, app_id: int, recipient_id: str, wishes: Wishes, if_revision: int) -> int:
+        """Replace wishes if the revision is `if_revision` (0: in any case) or they are stored already; gives the
+        revision. Raises RECIPIENT_NOT_FOUND, REVISION_CONFLICT."""
+        ...
+
+    async def change_wishes(self, app_id: int, recipient_id: str, change: Callable[[Wishes], Wishes]) -> int:
+        """Apply a rule to the stored wishes, alone; gives the revision. Raises RECIPIENT_NOT_FOUND, what `change` raises."""
+        ...
+
+
+class AddressBook(Protocol):
+    """Batches over all apps. Every method may raise `Unavailable`."""
+
+    async def reachable(self, sought: Sequence[Sought]) -> list[Reachable | None]:
+        """In their order; None: unknown."""
+        ...
+
+    async def report_dead(self, addresses: Sequence[DeadAddress]) -> int:
+        """Disable addresses that are in use and were not registered again since; gives how many."""
+        ...

@@ -1,0 +1,41 @@
+"""Recipients of requests as domain values, every fault named."""
+
+from clarion.recipient.v1 import recipient_service_pb2 as recipient
+from clarion_kit.validate import Faults
+from clarion_preference import places
+from clarion_preference.addresses import Address
+from clarion_preference.recipients import RecipientUpdate
+from clarion_preference.rpc.faults import RequestFaults
+from clarion_preference.rpc.reading_address import read_address
+from clarion_preference.rpc.reading_wishes import read_wishes
+
+MAX_RECIPIENT_ID_BYTES = 128
+MAX_ADDRESSES = 32
+
+
+def read_recipient_id(faults: Faults, value: str) -> str:
+    faults.text("recipient_id", value, max_bytes=MAX_RECIPIENT_ID_BYTES)
+    return value
+
+
+def read_recipient(path: str, message: recipient.Recipient) -> RecipientUpdate:
+    """Raises INVALID_FIELD or INVALID_ADDRESS with every fault of the recipient, its fields under `path`."""
+    faults = RequestFaults()
+    with faults.within(f"{path}."):
+        update = RecipientUpdate(
+            recipient_id=read_recipient_id(faults, message.recipient_id),
+            locale=faults.read_optional("locale", message.locale, places.locale),
+            time_zone=faults.read_optional("time_zone", message.time_zone, places.time_zone),
+            country=faults.read_optional("country", message.country, places.country),
+            addresses=_addresses(faults, message),
+            wishes=read_wishes(faults, "wishes", message.wishes) if message.HasField("wishes") else None,
+        )
+    faults.raise_if_any()
+    return update
+
+
+def _addresses(faults: RequestFaults, message: recipient.Recipient) -> tuple[Address, ...]:
+    if not faults.require("addresses", len(message.addresses) <= MAX_ADDRESSES, f"more than {MAX_ADDRESSES}"):
+        return ()
+    read = [read_address(faults, f"addresses[{index}]", address) for index, address in enumerate(message.addresses)]
+    return tuple(address for address in read if address is not None)

@@ -1,0 +1,150 @@
+"""RecipientService: people and where they can be reached."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Never
+from uuid import UUID
+
+import grpc
+
+from clarion.recipient.v1 import recipient_service_pb2 as pb
+from clarion.recipient.v1 import recipient_service_pb2_grpc as pb_grpc
+from clarion_kit.errors import DomainError, FieldFault, invalid_fields
+from clarion_kit.rpc.caller import current_caller
+from clarion_kit.rpc.unbuilt import not_built
+from clarion_kit.validate import Faults
+from clarion_preference.addresses import Address
+from clarion_preference.ports import Directory
+from clarion_preference.recipients import KnownAddress, RecipientUpdate, Upserted
+from clarion_preference.rpc.faults import RequestFaults
+from clarion_preference.rpc.reading_address import read_address
+from clarion_preference.rpc.reading_recipient import read_recipient, read_recipient_id
+from clarion_preference.wire import channel_to_proto, wishes_to_proto
+
+Context = grpc.aio.ServicerContext[object, object]
+
+MAX_RECIPIENTS = 500
+_READ_AT_ONCE = 16
+
+
+class RecipientRpc(pb_grpc.RecipientServiceServicer):
+    """Answers for the app of the caller."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def UpsertRecipient(self, request: pb.UpsertRecipientRequest, context: Context) -> pb.UpsertRecipientResponse:
+        update = read_recipient("recipient", request.recipient)
+        [result] = await self._directory.upsert(current_caller().app_id, [update])
+        if isinstance(result, DomainError):
+            raise result
+        return _stored(result)
+
+    async def UpsertRecipients(
+        self, request: pb.UpsertRecipientsRequest, context: Context
+    ) -> pb.UpsertRecipientsResponse:
+        faults = Faults()
+        faults.require("recipients", 1 <= len(request.recipients) <= MAX_RECIPIENTS, f"must be 1-{MAX_RECIPIENTS}")
+        faults.raise_if_any()
+        read = await _read_each(request.recipients)
+        sound = [update for update in read if isinstance(update, RecipientUpdate)]
+        stored = iter(await self._directory.upsert(current_caller().app_id, sound) if sound else ())
+        return pb.UpsertRecipientsResponse(
+            results=[_result(update if isinstance(update, DomainError) else next(stored)) for update in read]
+        )
+
+    async def GetRecipient(self, request: pb.GetRecipientRequest, context: Context) -> pb.GetRecipientResponse:
+        faults = Faults()
+        recipient_id = read_recipient_id(faults, request.recipient_id)
+        faults.raise_if_any()
+        profile = await self._directory.profile(current_caller().app_id, recipient_id)
+        return pb.GetRecipientResponse(
+            recipient=pb.Recipient(
+                recipient_id=profile.recipient_id,
+                locale=profile.locale,
+                time_zone=profile.time_zone,
+                country=profile.country,
+                wishes=wishes_to_proto(profile.wishes),
+            ),
+            addresses=[_shown(address) for address in profile.addresses],
+            revision=profile.revision,
+        )
+
+    async def RegisterAddress(self, request: pb.RegisterAddressRequest, context: Context) -> pb.RegisterAddressResponse:
+        faults = RequestFaults()
+        recipient_id = read_recipient_id(faults, request.recipient_id)
+        address = read_address(faults, "address", request.address)
+        if address is None or faults.found:
+            raise faults.error()
+        address_id = await self._directory.register(current_caller().app_id, recipient_id, address)
+        return pb.RegisterAddressResponse(address_id=str(address_id))
+
+    async def RemoveAddress(self, request: pb.RemoveAddressRequest, context: Context) -> pb.RemoveAddressResponse:
+        faults = RequestFaults()
+        recipient_id = read_recipient_id(faults, request.recipient_id)
+        key = _read_key(faults, request)
+        if key is None or faults.found:
+            raise faults.error()
+        await self._directory.remove(current_caller().app_id, recipient_id, key)
+        return pb.RemoveAddressResponse()
+
+    async def MergeRecipients(self, request: pb.MergeRecipientsRequest, context: Context) -> Never:
+        raise not_built("clarion.recipient.v1.RecipientService/MergeRecipients")
+
+    async def EraseRecipient(self, request: pb.EraseRecipientRequest, context: Context) -> Never:
+        raise not_built("clarion.recipient.v1.RecipientService/EraseRecipient")
+
+
+async def _read_each(messages: Sequence[pb.Recipient]) -> list[RecipientUpdate | DomainError]:
+    """Each recipient or what is wrong with it; an id that was given before is a fault of the later one."""
+    read: list[RecipientUpdate | DomainError] = []
+    seen: set[str] = set()
+    for index, message in enumerate(messages):
+        path = f"recipients[{index}]"
+        try:
+            update = read_recipient(path, message)
+        except DomainError as refused:
+            read.append(refused)
+        else:
+            twice = update.recipient_id in seen
+            seen.add(update.recipient_id)
+            read.append(invalid_fields([FieldFault(f"{path}.recipient_id", "given twice")]) if twice else update)
+        if index % _READ_AT_ONCE == 0:
+            # Checking a number, a mail address and a key costs some 0.2 ms: other calls must not wait for 500 of them.
+            await asyncio.sleep(0)
+    return read
+
+
+def _read_key(faults: RequestFaults, request: pb.RemoveAddressRequest) -> UUID | Address | None:
+    match request.WhichOneof("key"):
+        case "address_id":
+            try:
+                return UUID(request.address_id)
+            except ValueError:
+                faults.add("address_id", "must be a UUID")
+        case "address":
+            return read_address(faults, "address", request.address)
+        case _:
+            faults.add("key", "required: address_id or address")
+    return None
+
+
+def _result(result: Upserted | DomainError) -> pb.UpsertResult:
+    if isinstance(result, DomainError):
+        return pb.UpsertResult(error=result.to_status())
+    return pb.UpsertResult(stored=_stored(result))
+
+
+def _stored(upserted: Upserted) -> pb.UpsertRecipientResponse:
+    return pb.UpsertRecipientResponse(created=upserted.created, address_ids=[str(id_) for id_ in upserted.address_ids])
+
+
+def _shown(address: KnownAddress) -> pb.StoredAddress:
+    shown = pb.StoredAddress(
+        address_id=str(address.address_id),
+        channel=channel_to_proto(address.channel),
+        masked=address.masked,
+        status=pb.AddressStatus.ValueType(address.status),
+    )
+    shown.registered_at.FromDatetime(address.registered_at)
+    return shown

@@ -1,0 +1,1 @@
+"""Caps and rates in Valkey."""

@@ -1,0 +1,1 @@
+"""The clock: due sends and retries, the pump, the reconciler."""

@@ -1,0 +1,108 @@
+"""The scheduler's jobs: each moves rows in the ledger first and publishes after the commit.
+
+What is not confirmed by the bus goes back to the pump; what is lost later is found by the reconciler.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from clarion_kit.bus import MAX_IDS, BusUnavailable, JetStreamBus
+from clarion_kit.errors import Unavailable
+from clarion_kit.subjects import Lane, Stream
+from clarion_kit.telemetry import names
+from clarion_kit.telemetry.provider import Telemetry
+from clarion_ledger import flow
+from clarion_ledger.db import Pool
+from clarion_ledger.flow import MOVE_LIMIT, Moved
+from clarion_ledger.runway import Runway
+
+log = logging.getLogger(__name__)
+
+PARTITION_LEASE = timedelta(minutes=5)
+
+
+class Jobs:
+    """The jobs of one replica."""
+
+    def __init__(
+        self, pool: Pool, bus: JetStreamBus, runway: Runway, lanes: Sequence[Lane], telemetry: Telemetry
+    ) -> None:
+        """`lanes`: the PLAN and DISPATCH lanes, whose backlog the pump moves."""
+        self._pool = pool
+        self._bus = bus
+        self._runway = runway
+        self._lanes = lanes
+        self._holder = uuid4().hex
+        self._moved = telemetry.metrics.counter(names.SCHEDULER_MOVED)
+        self._lateness = telemetry.metrics.histogram(names.SCHEDULER_LATENESS)
+
+    async def pump(self) -> None:
+        """Move resting rows onto the bus while their lanes have room. Raises LedgerUnavailable."""
+        plans, deliveries = await flow.has_ready(self._pool)
+        waiting = {(0, priority) for priority, _ in plans} | {
+            (channel, priority) for channel, priority, _ in deliveries
+        }
+        for lane in self._lanes:
+            if (lane.channel or 0, lane.priority) not in waiting:
+                continue
+            room = min(self._runway.room(lane) * MAX_IDS, MOVE_LIMIT)
+            if room > 0:
+                await self._publish("pump", await flow.pump(self._pool, lane, room))
+
+    async def due(self) -> None:
+        """Enqueue retries and let schedules in that are due. Raises LedgerUnavailable."""
+        for moved in await flow.due_retries(self._pool):
+            await self._publish("retry", moved)
+        for moved in await flow.due_schedules(self._pool):
+            await self._publish("schedule", moved)
+
+    async def reconcile(self) -> None:
+        """Find what the bus lost and what frozen workers hold. Raises LedgerUnavailable, BusUnavailable."""
+        self._count("lease", await flow.ended_leases(self._pool))
+        self._count("expired", await flow.expired(self._pool))
+        for lane in self._lanes:
+            await self._publish("lost", await flow.lost(self._pool, lane, await self._oldest(lane)))
+
+    async def topology(self) -> None:
+        """Keep streams and consumers as they should be; give rows back whose stream lost them. Raises BusUnavailable."""
+        now = datetime.now(UTC)
+        await self._bus.ensure_topology()
+        for stream in (Stream.PLAN, Stream.DISPATCH, Stream.RETRY):
+            created_at, last_seq = await self._bus.stream_identity(stream)
+            if await flow.stream_lost_content(self._pool, stream, created_at, last_seq):
+                rows = await flow.restart(self._pool, stream, now)
+                log.error("stream lost its content; its rows are moved again", extra={"stream": stream, "rows": rows})
+                self._count("restart", rows)
+
+    async def partitions(self) -> None:
+        """Keep partitions two weeks ahead, on one replica. Raises LedgerUnavailable."""
+        if await flow.take_lease(self._pool, "partitions", self._holder, PARTITION_LEASE):
+            self._count("partition", await flow.ensure_partitions(self._pool))
+
+    async def _oldest(self, lane: Lane) -> datetime | None:
+        """The oldest message that may still hold rows of a lane: retries of a channel travel on a lane of their own."""
+        lanes = [lane] if lane.channel is None else [lane, Lane(Stream.RETRY, lane.priority, lane.channel)]
+        found = [moment for one in lanes if (moment := await self._bus.oldest(one)) is not None]
+        return min(found, default=None)
+
+    async def _publish(self, job: str, moved: Moved) -> None:
+        if not moved.ids:
+            return
+        try:
+            await self._bus.publish(moved.lane, [id_.bytes for id_ in moved.ids], moved.traceparents)
+        except BusUnavailable:
+            self._runway.close(moved.lane)
+            try:
+                await flow.release(self._pool, moved.lane, moved.ids)
+            except Unavailable:
+                log.warning("rows stay enqueued; the reconciler brings them back", extra={"count": len(moved.ids)})
+            raise
+        self._count(job, len(moved.ids))
+        if moved.lateness:
+            self._lateness.labels(job).observe(moved.lateness.total_seconds())
+
+    def _count(self, job: str, rows: int) -> None:
+        if rows:
+            self._moved.labels(job).inc(rows)

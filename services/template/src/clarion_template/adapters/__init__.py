@@ -1,0 +1,1 @@
+"""What the service stands on: Postgres and the guarded child process."""

@@ -1,0 +1,1 @@
+"""Renders what nobody vouches for yet (drafts, previews) in a process that may be killed."""

@@ -1,0 +1,518 @@
+import asyncio
+import quopri
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+import grpc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clarion.errors.v1.error_reason_pb2 import ErrorReason as Reason
+from clarion.internal.content.v1.rendered_pb2 import MailFrame, Rendered, RenderedMail
+from clarion.internal.template.v1 import template_service_pb2 as internal
+from clarion.template.v1 import template_service_pb2 as pb
+from clarion.types.v1.channel_pb2 import Channel
+from clarion.types.v1.content_pb2 import Content, MailContent, PushContent, SmsContent
+from clarion_channels.mail.quoted_printable import encode
+from clarion_kit.errors import DomainError, ErrorReason, Unavailable
+from clarion_kit.rpc.caller import Caller, calling_as
+from clarion_kit.telemetry.metrics import Metrics
+from clarion_ledger import db
+from clarion_template.adapters.guard import GuardedChild
+from clarion_template.adapters.postgres import PostgresStore
+from clarion_template.authoring import Author
+from clarion_template.catalog import Catalog
+from clarion_template.compiled import CompiledVersion, Kind, MailBody, one_line
+from clarion_template.domain import NewVersion, Stored, Summary, VersionKey, pick_locale
+from clarion_template.ports import Store
+from clarion_template.render_rpc import RenderRpc
+from clarion_template.rpc import TemplateRpc
+from clarion_testkit.plugin import Database
+
+IOS, ANDROID, SMS, EMAIL = (
+    Channel.CHANNEL_IOS,
+    Channel.CHANNEL_ANDROID,
+    Channel.CHANNEL_SMS,
+    Channel.CHANNEL_EMAIL,
+)
+Sample = str | int | None | Sequence[str]
+HTML = "<html><body><h1>Hi {{ name }}</h1>{% for i in items %}<p>{{ i }}</p>{% endfor %}</body></html>"
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Memory:
+    """The port Store over dictionaries; `away` makes it fail, `asked` counts look-ups of published versions."""
+
+    def __init__(self) -> None:
+        self.versions: dict[VersionKey, NewVersion] = {}
+        self.current: dict[tuple[int, str], int] = {}
+        self.away = False
+        self.asked = 0
+
+    async def put(self, new: NewVersion, *, publish: bool) -> int:
+        known = [key for key, old in self.versions.items() if (key.app_id, key.name) == (new.app_id, new.name)]
+        same = [key.version for key in known if self.versions[key].sha256 == new.sha256]
+        version = same[0] if same else len(known) + 1
+        self.versions.setdefault(VersionKey(new.app_id, new.name, version), new)
+        if publish:
+            self.current[new.app_id, new.name] = version
+        return version
+
+    async def get(self, key: VersionKey) -> Stored | None:
+        if self.away:
+            raise Unavailable
+        new = self.versions.get(key)
+        return Stored(key, new.document, datetime.now(UTC)) if new else None
+
+    async def summaries(self, app_id: int) -> list[Summary]:
+        return []
+
+    async def publish(self, key: VersionKey) -> bool:
+        if key in self.versions:
+            self.current[key.app_id, key.name] = key.version
+        return key in self.versions
+
+    async def published(self, names: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
+        if self.away:
+            raise Unavailable
+        self.asked += 1
+        return [(self.current.get(name, 0), self.current.get(name, 0)) for name in names]
+
+
+class Service:
+    """Both services over one store, called as app 7."""
+
+    def __init__(self, store: Store, guard: GuardedChild) -> None:
+        self.clock = FakeClock()
+        self.catalog = Catalog(store, self.clock, 1 << 20)
+        self.public = TemplateRpc(store, Author(store, guard), self.catalog)
+        self.internal = RenderRpc(self.catalog, Metrics())
+
+    async def put(self, template: pb.Template, *, draft: bool = False, app_id: int = 7) -> pb.PutTemplateResponse:
+        with calling_as(Caller("gateway", app_id)):
+            return await self.public.PutTemplate(pb.PutTemplateRequest(template=template, draft=draft), CONTEXT)
+
+    async def render(self, *items: internal.RenderRequest.Item) -> Sequence[internal.RenderedItem]:
+        response = await self.internal.Render(internal.RenderRequest(items=items), CONTEXT)
+        return response.items
+
+
+class _NoContext:
+    """These servicers do not look at it."""
+
+
+CONTEXT: grpc.aio.ServicerContext[object, object] = _NoContext()  # type: ignore[assignment]
+
+
+@pytest.fixture
+async def guard() -> AsyncIterator[GuardedChild]:
+    async with GuardedChild.running() as running:
+        yield running
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def service(memory: Memory, guard: GuardedChild) -> Service:
+    return Service(memory, guard)
+
+
+def template(called: str = "welcome", /, **samples: Sample) -> pb.Template:
+    made = pb.Template(
+        name=called,
+        bodies=[
+            pb.LocalizedBody(
+                locale="en",
+                content=Content(
+                    push=PushContent(title="Hi {{ name }}", body="{{ n }} new", data={"order": "{{ n }}", "k": "v"}),
+                    sms=SmsContent(text="Hi {{ name }}, {{ n }}"),
+                    mail=MailContent(subject="Hello {{ name }}", text="Hi {{ name }}\n", html=HTML),
+                ),
+            ),
+            pb.LocalizedBody(locale="de-CH", content=Content(push=PushContent(title="Grüezi {{ name }}"))),
+        ],
+    )
+    made.sample_data.update({"name": "Ann", "n": 2, "items": ["a"], **samples})
+    return made
+
+
+def item(
+    called: str = "welcome",
+    /,
+    locale: str = "en",
+    channels: Sequence[Channel.ValueType] = (IOS,),
+    **data: Sample,
+) -> internal.RenderRequest.Item:
+    made = internal.RenderRequest.Item(app_id=7, template=called, locale=locale, channels=channels)
+    made.data.update({"name": "Bob", "n": 3, "items": ["<x>", "y"], **data})
+    return made
+
+
+def body_of(frame: MailFrame, mail: RenderedMail) -> bytes:
+    return b"".join(
+        encode(mail.slots[part.slot]) if part.WhichOneof("part") == "slot" else part.literal for part in frame.segments
+    )
+
+
+async def test_an_item_is_rendered_for_each_channel(service: Service) -> None:
+    await service.put(template())
+
+    (rendered,) = await service.render(item(channels=(IOS, ANDROID, SMS)))
+
+    push, android, sms = rendered.channels
+    assert (rendered.version, rendered.locale) == (1, "en")
+    assert push.content.push == PushContent(title="Hi Bob", body="3 new", data={"order": "3", "k": "v"})
+    assert android.content.push == push.content.push
+    assert sms.content.sms.text == "Hi Bob, 3"
+
+
+async def test_a_mail_is_its_slots_and_a_stored_frame(service: Service, memory: Memory) -> None:
+    await service.put(template())
+
+    (rendered,) = await service.render(item(channels=(EMAIL,)))
+
+    mail = rendered.channels[0].content.mail
+    frame = MailFrame.FromString(memory.versions[VersionKey(7, "welcome", 1)].frames[mail.frame_sha256])
+    assert mail.subject == "Hello Bob"
+    assert b"<h1>Hi Bob</h1><p>&lt;x&gt;</p><p>y</p></body></html>" in quopri.decodestring(body_of(frame, mail))
+    pixel = [part.WhichOneof("part") for part in frame.segments].index("open_pixel")
+    assert frame.segments[pixel + 1].literal.lstrip(b"=\r\n").startswith(b"</body>")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used"),
+    [
+        ("de-CH", "de-CH"),
+        ("de_ch", "de-CH"),
+        ("de-CH-x-y", "de-CH"),
+        ("de", "en"),
+        ("en-GB", "en"),
+        ("", "en"),
+        ("fr", "en"),
+    ],
+)
+async def test_a_locale_falls_back_to_its_parents_then_the_default(service: Service, wanted: str, used: str) -> None:
+    await service.put(template())
+
+    (rendered,) = await service.render(item(locale=wanted))
+
+    assert rendered.locale == used
+
+
+def test_without_a_default_body_there_is_no_locale() -> None:
+    assert pick_locale("fr", "en", {"de"}) is None
+
+
+async def test_one_bad_item_fails_alone(service: Service) -> None:
+    await service.put(template())
+    missing = item()
+    del missing.data.fields["n"]
+
+    answers = await service.render(item(), missing, item("nothing"), large_value(), large_data())
+
+    assert [(answer.channels[0].error, answer.channels[0].detail) for answer in answers] == [
+        (Reason.ERROR_REASON_UNSPECIFIED, ""),
+        (Reason.ERROR_REASON_MISSING_VARIABLE, "n"),
+        (Reason.ERROR_REASON_TEMPLATE_NOT_FOUND, "no such template"),
+        (Reason.ERROR_REASON_TOO_LARGE, "a value is larger than 16384 bytes"),
+        (Reason.ERROR_REASON_TOO_LARGE, "the data is larger than 65536 bytes"),
+    ]
+
+
+def large_value() -> internal.RenderRequest.Item:
+    made = item()
+    made.data.update({"extra": "x" * 16_385})
+    return made
+
+
+def large_data() -> internal.RenderRequest.Item:
+    made = item()
+    made.data.update({f"extra{number}": "x" * 16_000 for number in range(5)})
+    return made
+
+
+async def test_null_counts_as_not_given(service: Service) -> None:
+    await service.put(template())
+
+    (rendered,) = await service.render(item(n=None))
+
+    assert rendered.channels[0].error == Reason.ERROR_REASON_MISSING_VARIABLE
+
+
+async def test_a_channel_without_content_has_no_error(service: Service) -> None:
+    await service.put(template())
+
+    (rendered,) = await service.render(item(locale="de-CH", channels=(SMS,)))
+
+    assert not rendered.channels[0].HasField("content")
+    assert rendered.channels[0].error == Reason.ERROR_REASON_UNSPECIFIED
+
+
+async def test_a_subject_never_breaks_its_line(service: Service) -> None:
+    await service.put(template())
+    wanted = item(channels=(EMAIL,))
+    wanted.data.update({"name": "Bob\r\nBcc: eve@example.com"})
+
+    (rendered,) = await service.render(wanted)
+
+    assert rendered.channels[0].content.mail.subject == "Hello Bob Bcc: eve@example.com"
+
+
+async def test_the_same_content_keeps_its_version(service: Service) -> None:
+    first = await service.put(template())
+    second = await service.put(template(name="Eve"))
+    again = await service.put(template())
+
+    assert (first.version, second.version, again.version) == (1, 2, 1)
+    assert list(first.variables) == ["items", "n", "name"]
+
+
+async def test_a_publication_here_shows_at_once_and_elsewhere_within_a_second(
+    service: Service, memory: Memory, guard: GuardedChild
+) -> None:
+    other = Service(memory, guard)
+    await service.put(template())
+    await other.render(item())
+    await service.put(template(name="Eve"))
+
+    assert [(await replica.render(item()))[0].version for replica in (service, other)] == [2, 1]
+    other.clock.seconds += 1.1
+    assert (await other.render(item()))[0].version == 2
+
+
+async def test_known_templates_render_while_the_store_is_away(service: Service, memory: Memory) -> None:
+    await service.put(template())
+    await service.render(item())
+    memory.away = True
+    service.clock.seconds += 60
+
+    (rendered,) = await service.render(item())
+
+    assert rendered.version == 1
+    with pytest.raises(Unavailable):
+        await service.render(item("other"))
+
+
+async def test_a_batch_looks_published_versions_up_once(service: Service, memory: Memory) -> None:
+    await service.put(template())
+    before = memory.asked
+
+    await service.render(*[item() for _ in range(100)])
+    await service.render(*[item() for _ in range(100)])
+
+    assert memory.asked == before + 1
+
+
+async def test_the_budget_of_compiled_versions_is_kept(memory: Memory, guard: GuardedChild) -> None:
+    service = Service(memory, guard)
+    service.catalog = Catalog(memory, service.clock, 1)
+    service.internal = RenderRpc(service.catalog, Metrics())
+    await service.put(template())
+    await service.put(template("other"))
+
+    answers = await service.render(item(), item("other"), item())
+
+    assert [answer.channels[0].content.push.title for answer in answers] == ["Hi Bob"] * 3
+
+
+async def test_describe_tells_required_variables_and_channels(service: Service) -> None:
+    await service.put(template())
+
+    response = await service.internal.Describe(
+        internal.DescribeRequest(app_id=7, names=["welcome", "nothing", "Not A Name"]), CONTEXT
+    )
+
+    assert response.templates[0] == internal.Description(
+        published_version=1,
+        latest_version=1,
+        required_variables=["items", "n", "name"],
+        channels=[IOS, ANDROID, Channel.CHANNEL_WEB, SMS, EMAIL],
+    )
+    assert response.templates[1] == response.templates[2] == internal.Description()
+
+
+async def test_a_fault_in_a_source_names_locale_channel_and_line(service: Service) -> None:
+    broken = template()
+    broken.bodies[1].content.push.body = "\n\n{{ name|nope }}"
+
+    with pytest.raises(DomainError) as refused:
+        await service.put(broken)
+
+    assert refused.value.reason is ErrorReason.TEMPLATE_INVALID
+    assert refused.value.metadata == {"locale": "de-CH", "channel": "push", "field": "body", "line": "3"}
+
+
+async def test_samples_must_satisfy_every_body(service: Service) -> None:
+    lacking = template()
+    lacking.bodies[1].content.push.body = "{{ city }} {{ user.zip|default('') }} {{ street }}"
+
+    with pytest.raises(DomainError) as refused:
+        await service.put(lacking)
+
+    assert refused.value.reason is ErrorReason.MISSING_VARIABLE
+    assert refused.value.metadata == {"template": "welcome", "variables": "city,street,user"}
+
+
+async def test_a_source_that_only_large_data_makes_slow_is_refused(service: Service) -> None:
+    slow = template()
+    slow.bodies[0].content.sms.text = "{{ name|list|sort|unique|list|length }}" * 400
+
+    with pytest.raises(DomainError) as refused:
+        await service.put(slow)
+
+    assert refused.value.reason is ErrorReason.TEMPLATE_INVALID
+    assert refused.value.metadata["channel"] == "sms"
+
+
+async def test_a_bomb_is_refused_at_the_door(service: Service) -> None:
+    bomb = template()
+    bomb.bodies[0].content.sms.text = '{{ "%0900000000d"|format(1) }}'
+
+    with pytest.raises(DomainError) as refused:
+        await service.put(bomb)
+
+    assert refused.value.reason is ErrorReason.TEMPLATE_INVALID
+
+
+async def test_every_faulty_field_is_named(service: Service) -> None:
+    faulty = pb.Template(name="No Name", bodies=[pb.LocalizedBody(locale="???", content=Content(mail=MailContent()))])
+
+    with pytest.raises(DomainError) as refused:
+        await service.put(faulty)
+
+    assert {fault.field for fault in refused.value.fields} == {
+        "template.name",
+        "template.default_locale",
+        "template.bodies[0].locale",
+        "template.bodies[0].content.mail.text",
+        "template.bodies[0].content.mail.subject",
+    }
+
+
+async def test_a_preview_uses_the_samples_or_the_data_given(service: Service) -> None:
+    await service.put(template())
+    request = pb.PreviewTemplateRequest(name="welcome", locale="en-GB")
+    with calling_as(Caller("gateway", 7)):
+        sampled = await service.public.PreviewTemplate(request, CONTEXT)
+        request.data.update({"name": "<Zoë>", "n": 9, "items": []})
+        given_data = await service.public.PreviewTemplate(request, CONTEXT)
+
+    assert sampled.locale == "en"
+    assert sampled.content.sms.text == "Hi Ann, 2"
+    assert given_data.content.push.data == {"order": "9", "k": "v"}
+    assert given_data.content.mail.html == "<html><body><h1>Hi &lt;Zoë&gt;</h1></body></html>"
+
+
+async def test_foreign_templates_do_not_exist(service: Service) -> None:
+    await service.put(template())
+
+    with calling_as(Caller("gateway", 8)), pytest.raises(DomainError) as refused:
+        await service.public.GetTemplate(pb.GetTemplateRequest(name="welcome", version=1), CONTEXT)
+
+    assert refused.value.reason is ErrorReason.TEMPLATE_NOT_FOUND
+
+
+PIECES = st.sampled_from(
+    ["Hi ", "\n", "{{ name }}", "{{ n }}", "{% if n %} x{{ name }}{% endif -%} ", "</body>", "é", "{{- n -}}"]
+)
+TEXTS = st.lists(PIECES, min_size=1, max_size=10).map("".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS, TEXTS, TEXTS)
+def test_frame_and_slots_compose_to_the_whole_rendered_body(subject: str, text: str, html: str) -> None:
+    content = Content(mail=MailContent(subject=subject, text=text, html=html))
+    version = CompiledVersion(
+        VersionKey(7, "x", 1), pb.Template(name="x", bodies=[pb.LocalizedBody(locale="en", content=content)])
+    )
+    body = version.body("en", Kind.MAIL)
+    assert isinstance(body, MailBody)
+    data = {"name": "Zoë <x>", "n": 3}
+
+    rendered = Rendered()
+    body.render(data, rendered)
+    mail = rendered.mail
+
+    environment = version._environment
+    composed = quopri.decodestring(body_of(body.frame, mail))
+    for source, name in ((text, "x.txt"), (html, "x.html")):
+        assert environment.render_str(source, name, **data).replace("\n", "\r\n").encode() in composed
+    assert mail.subject == one_line(environment.render_str(subject, "x.txt", **data))
+
+
+async def test_postgres_numbers_versions_and_keeps_equal_content(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    new = [
+        NewVersion(7, "welcome", b"doc%d" % n, bytes([n]) * 32, ("a",), ("en",), {bytes([n]) * 32: b"frame"})
+        for n in range(4)
+    ]
+
+    versions = await asyncio.gather(*[store.put(one, publish=True) for one in new])
+    again = await store.put(new[2], publish=True)
+
+    assert sorted(versions) == [1, 2, 3, 4]
+    assert again == versions[2]
+    assert await store.published([(7, "welcome"), (8, "welcome")]) == [(again, 4), (0, 0)]
+    assert await store.summaries(7) == [Summary("welcome", again, 4, ("en",))]
+    stored = await store.get(VersionKey(7, "welcome", again))
+    assert stored is not None
+    assert stored.document == new[2].document
+    assert await database.pool.fetchval("SELECT count(*) FROM ledger.frame") == 4
+
+
+async def test_postgres_publishes_only_what_is_stored(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    await store.put(NewVersion(7, "welcome", b"doc", b"1" * 32, (), ("en",), {}), publish=False)
+
+    assert await store.published([(7, "welcome")]) == [(0, 1)]
+    assert not await store.publish(VersionKey(7, "welcome", 2))
+    assert not await store.publish(VersionKey(8, "welcome", 1))
+    assert await store.publish(VersionKey(7, "welcome", 1))
+    assert await store.published([(7, "welcome")]) == [(1, 1)]
+
+
+async def test_row_level_security_hides_other_apps_from_the_role(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    await store.put(NewVersion(7, "welcome", b"doc", b"1" * 32, (), ("en",), {}), publish=True)
+
+    async with db.connection(database.pool) as connection, connection.transaction():
+        await connection.execute("SET LOCAL ROLE clarion_template")
+        seen = []
+        for app in ("7", "8", "all", ""):
+            await connection.execute("SELECT set_config('clarion.app', $1, true)", app)
+            seen.append(await connection.fetchval("SELECT count(*) FROM template.template"))
+
+    assert seen == [1, 0, 1, 0]
+
+
+async def test_the_role_may_do_what_the_service_does(database: Database) -> None:
+    async def as_role(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await connection.execute("SET ROLE clarion_template")
+
+    async with asyncpg.create_pool(database.url, min_size=0, max_size=2, init=as_role, reset=_keep) as pool:
+        store = PostgresStore(pool)
+        new = NewVersion(7, "welcome", b"doc", b"1" * 32, (), ("en",), {b"1" * 32: b"frame"})
+
+        assert await store.put(new, publish=True) == 1
+        assert await store.put(new, publish=True) == 1
+        assert await store.get(VersionKey(7, "welcome", 1)) is not None
+        await store.ping()
+
+
+async def _keep(connection: object) -> None:
+    """A reset would give the role up."""

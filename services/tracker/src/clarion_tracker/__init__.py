@@ -1,0 +1,1 @@
+"""What came back: receipts, opens, statistics."""

@@ -1,0 +1,71 @@
+"""`tracking.inbound` in Postgres."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import asyncpg
+
+from clarion_ledger.db import LedgerUnavailable, Pool, connection
+from clarion_tracker.inbound import InboundRow, Settled
+
+LEASE = timedelta(seconds=30)
+"""How long taken rows are ours; a tracker that dies gives them back by that."""
+
+_TAKE = """
+UPDATE tracking.inbound i SET next_at = now() + $2::interval, tries = least(i.tries + 1, 32000)
+FROM (
+    SELECT inbound_id FROM tracking.inbound
+    WHERE applied_at IS NULL AND next_at <= now() AND kind = ANY ($3)
+    ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED
+) due
+WHERE i.inbound_id = due.inbound_id
+RETURNING i.inbound_id, i.lane_id, i.body, i.tries, now() - i.received_at AS age
+"""
+_SETTLE = """
+UPDATE tracking.inbound i
+SET applied_at = CASE WHEN s.result IS NOT NULL THEN now() END, result = s.result, next_at = now() + s.delay,
+    body = CASE WHEN s.result IS NULL THEN i.body ELSE '' END
+FROM unnest($1::int8[], $2::text[], $3::interval[]) AS s (inbound_id, result, delay)
+WHERE i.inbound_id = s.inbound_id AND i.applied_at IS NULL
+"""
+_PRUNE = """
+DELETE FROM tracking.inbound WHERE inbound_id IN (
+    SELECT inbound_id FROM tracking.inbound WHERE applied_at < now() - $1::interval
+    ORDER BY inbound_id LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+class InboundTable:
+    """Rows of the kinds this tracker can read; others wait for one that can."""
+
+    def __init__(self, pool: Pool, kinds: Sequence[str]) -> None:
+        self._pool = pool
+        self._kinds = kinds
+
+    async def take(self, limit: int) -> list[InboundRow]:
+        async with connection(self._pool) as db:
+            rows = await db.fetch(_TAKE, limit, LEASE, self._kinds)
+        return [InboundRow(row["inbound_id"], row["lane_id"], row["body"], row["tries"], row["age"]) for row in rows]
+
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        async with connection(self._pool) as db:
+            await db.execute(
+                _SETTLE,
+                [one.inbound_id for one in settled],
+                [one.result for one in settled],
+                [one.delay for one in settled],
+            )
+
+    async def prune(self, older_than: timedelta, limit: int) -> int:
+        async with connection(self._pool) as db:
+            deleted: str = await db.execute(_PRUNE, older_than, limit)
+        return int(deleted.removeprefix("DELETE "))
+
+    async def ping(self) -> None:
+        """Raises LedgerUnavailable unless the database answers and has this table."""
+        async with connection(self._pool) as db:
+            try:
+                await db.fetchval("SELECT result FROM tracking.inbound LIMIT 0")
+            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as unmigrated:
+                raise LedgerUnavailable("not migrated") from unmigrated

@@ -1,0 +1,37 @@
+"""Deliveries and statistics from the ledger."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from clarion_kit.vocabulary import DeliveryState
+from clarion_ledger import reading, receipts
+from clarion_ledger.db import Pool, connection
+from clarion_tracker.funnel import Counted, Funnel
+from clarion_tracker.inbound import DeliveryReceipt
+
+_STATES = "SELECT id, state FROM ledger.delivery WHERE id = ANY ($1) AND id BETWEEN $2 AND $3"
+
+
+class Ledger:
+    """Reads deliveries and raises their receipts."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find(self, receipt_keys: Sequence[str]) -> Mapping[str, UUID]:
+        return await receipts.find_deliveries(self._pool, receipt_keys)
+
+    async def raise_receipts(self, raised: Sequence[DeliveryReceipt]) -> set[UUID]:
+        return await receipts.apply(
+            self._pool, [receipts.ReceiptFor(one.delivery_id, one.receipt, one.code) for one in raised]
+        )
+
+    async def states(self, delivery_ids: Sequence[UUID]) -> Mapping[UUID, DeliveryState]:
+        async with connection(self._pool) as db:
+            rows = await db.fetch(_STATES, delivery_ids, min(delivery_ids), max(delivery_ids))
+        return {row["id"]: DeliveryState(row["state"]) for row in rows}
+
+    async def funnel(self, app_id: int, since: datetime, until: datetime) -> Funnel:
+        accepted, rows = await reading.funnel(self._pool, app_id, since, until)
+        return Funnel(accepted, [Counted(row.channel, row.state, row.reason, row.receipt, row.count) for row in rows])

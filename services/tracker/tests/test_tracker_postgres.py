@@ -1,0 +1,193 @@
+"""Receipts and statistics against a real Postgres, with no more rights than the daemon's role has."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+from tracker_ledger_samples import Sms, claimed_sms, receipt_of, send
+from tracker_samples import a_persons_message, deliver_sm, tracked
+
+from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
+from clarion_ledger.db import Pool, pool
+from clarion_testkit.plugin import App, Database
+from clarion_tracker.adapters import smpp
+from clarion_tracker.adapters.inbound_table import InboundTable
+from clarion_tracker.adapters.ledger import Ledger
+from clarion_tracker.receipts import ReceiptJob
+
+
+@pytest.fixture
+async def tracker_pool(database: Database) -> AsyncIterator[Pool]:
+    async with pool(f"{database.url}?role=clarion_tracker", size=4, application="test") as connections:
+        yield connections
+
+
+@pytest.fixture
+def job(tracker_pool: Pool) -> ReceiptJob:
+    return _job(tracker_pool)
+
+
+def _job(connections: Pool) -> ReceiptJob:
+    counter, _ = tracked()
+    return ReceiptJob(InboundTable(connections, [smpp.KIND]), Ledger(connections), smpp.read, counter)
+
+
+async def _arrive(database: Database, sms: Sms, body: bytes, kind: str = smpp.KIND) -> int:
+    """A row as the dispatcher stores it, with the rights of the dispatcher."""
+    async with pool(f"{database.url}?role=clarion_dispatcher", size=1, application="test") as dispatcher:
+        await dispatcher.execute(
+            "INSERT INTO tracking.inbound (app_id, lane_id, provider, kind, body) VALUES ($1, $2, 'smpp', $3, $4)",
+            sms.claimed.app_id,
+            sms.lane_id,
+            kind,
+            body,
+        )
+    found: int = await database.pool.fetchval("SELECT max(inbound_id) FROM tracking.inbound")
+    return found
+
+
+async def _row(database: Database, inbound_id: int) -> asyncpg.Record:
+    row = await database.pool.fetchrow("SELECT * FROM tracking.inbound WHERE inbound_id = $1", inbound_id)
+    assert row is not None
+    return row
+
+
+async def _make_due(database: Database) -> None:
+    await database.pool.execute("UPDATE tracking.inbound SET next_at = now() - interval '1 second'")
+
+
+async def test_receipt_after_the_record_is_applied_once_with_its_event(
+    database: Database, app: App, job: ReceiptJob
+) -> None:
+    sms = await claimed_sms(database.pool, app)
+    await send(database.pool, sms, "1A")
+    first = await _arrive(database, sms, deliver_sm("1A", err="000"))
+    again = await _arrive(database, sms, deliver_sm("1A", err="000"))
+
+    assert await job.apply_batch() == 2
+
+    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
+    assert {(await _row(database, id_))["result"] for id_ in (first, again)} == {"applied"}
+    events = await database.pool.fetch("SELECT code FROM ledger.event WHERE delivery_id = $1 AND kind = 6", sms.id)
+    assert [event["code"] for event in events] == ["000"]
+
+
+async def test_applied_row_keeps_nothing_of_the_person(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    row = await _arrive(database, sms, a_persons_message())
+
+    await job.apply_batch()
+
+    settled = await _row(database, row)
+    assert (settled["result"], settled["body"]) == ("message", b"")
+
+
+async def test_receipt_before_the_record_waits_for_it(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    row = await _arrive(database, sms, deliver_sm("77"))
+
+    await job.apply_batch()
+    early = await _row(database, row)
+    assert (early["applied_at"], early["tries"]) == (None, 1)
+    assert early["body"] == deliver_sm("77")
+    assert await job.apply_batch() == 0
+
+    await send(database.pool, sms, "77")
+    await _make_due(database)
+    await job.apply_batch()
+
+    assert (await _row(database, row))["result"] == "applied"
+    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
+
+
+async def test_receipts_out_of_order_leave_the_highest(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    await send(database.pool, sms, "5")
+    for stat in ("DELIVRD", "UNDELIV", "ENROUTE"):
+        row = await _arrive(database, sms, deliver_sm("5", stat))
+        await job.apply_batch()
+        assert (await _row(database, row))["applied_at"] is not None
+
+    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
+
+
+async def test_only_the_first_segments_receipt_is_looked_at(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    await send(database.pool, sms, "A1,A2")
+    later = await _arrive(database, sms, deliver_sm("A2", "UNDELIV"))
+    await job.apply_batch()
+    assert await receipt_of(database.pool, sms) == 0
+
+    await _arrive(database, sms, deliver_sm("A1"))
+    await job.apply_batch()
+
+    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
+    assert (await _row(database, later))["applied_at"] is None
+
+
+async def test_unknown_receipt_is_given_up_after_fifteen_minutes(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    row = await _arrive(database, sms, deliver_sm("404"))
+    await database.pool.execute("UPDATE tracking.inbound SET received_at = now() - interval '15 minutes', tries = 8")
+
+    await job.apply_batch()
+
+    assert (await _row(database, row))["result"] == "unknown"
+
+
+async def test_two_trackers_share_the_rows(database: Database, app: App, tracker_pool: Pool) -> None:
+    sms = await claimed_sms(database.pool, app)
+    await database.pool.execute(
+        "INSERT INTO tracking.inbound (app_id, lane_id, provider, kind, body) "
+        "SELECT $1, $2, 'smpp', $3, $4 FROM generate_series(1, 900)",
+        sms.claimed.app_id,
+        sms.lane_id,
+        smpp.KIND,
+        a_persons_message(),
+    )
+
+    sizes = await asyncio.gather(*(_job(tracker_pool).apply_batch() for _ in range(4)))
+
+    assert sum(sizes) == 900
+    assert await database.pool.fetchval("SELECT count(*) FROM tracking.inbound WHERE tries <> 1") == 0
+
+
+async def test_row_of_a_kind_we_cannot_read_is_left_alone(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    row = await _arrive(database, sms, b"{}", kind="twilio.callback")
+
+    assert await job.apply_batch() == 0
+    assert (await _row(database, row))["tries"] == 0
+
+
+async def test_prune_deletes_only_what_was_applied_long_ago(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    old, fresh, waiting = [await _arrive(database, sms, b"") for _ in range(3)]
+    await database.pool.execute(
+        "UPDATE tracking.inbound SET applied_at = now() - interval '8 days' WHERE inbound_id = $1", old
+    )
+    await database.pool.execute("UPDATE tracking.inbound SET applied_at = now() WHERE inbound_id = $1", fresh)
+
+    await job.prune(timedelta(days=7), lambda: False)
+
+    left = await database.pool.fetch("SELECT inbound_id FROM tracking.inbound ORDER BY 1")
+    assert [row["inbound_id"] for row in left] == [fresh, waiting]
+
+
+async def test_funnel_counts_the_deliveries_of_one_app(database: Database, app: App, tracker_pool: Pool) -> None:
+    sent = await claimed_sms(database.pool, app)
+    await send(database.pool, sent, "1")
+    await claimed_sms(database.pool, app)
+    now = datetime.now(UTC)
+
+    funnel = await Ledger(tracker_pool).funnel(app.app_id, now - timedelta(hours=1), now + timedelta(hours=1))
+    other = await Ledger(tracker_pool).funnel(app.app_id + 1, now - timedelta(hours=1), now + timedelta(hours=1))
+
+    assert funnel.accepted == 2
+    assert {(row.channel, row.state, row.count) for row in funnel.rows} == {
+        (Channel.SMS, DeliveryState.SENT, 1),
+        (Channel.SMS, DeliveryState.LEASED, 1),
+    }
+    assert (other.accepted, other.rows) == (0, [])

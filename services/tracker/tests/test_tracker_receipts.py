@@ -1,0 +1,214 @@
+"""The receipt job on fakes: what each row becomes."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from tracker_samples import FakeDeliveries, FakeInbound, a_persons_message, count, deliver_sm, tracked
+
+from clarion_channels.engine.engine import receipt_key
+from clarion_channels.outcome import Outcome
+from clarion_channels.outcome import Result as SendResult
+from clarion_kit.vocabulary import DeliveryState, Receipt
+from clarion_tracker.adapters import smpp
+from clarion_tracker.inbound import (
+    GIVE_UP_AFTER,
+    LEAST_TRIES,
+    OTHER_FORMS_AFTER,
+    InboundRow,
+    Reported,
+    Result,
+    keys,
+    settle_unmatched,
+)
+from clarion_tracker.receipts import ReceiptJob
+
+LANE = 7
+DELIVERY = UUID(int=1)
+OTHER = UUID(int=2)
+
+
+def row(body: bytes, *, id_: int = 1, tries: int = 1, age: timedelta = timedelta(0)) -> InboundRow:
+    return InboundRow(id_, LANE, body, tries, age)
+
+
+def sent(id_: str = "a1", state: DeliveryState = DeliveryState.SENT) -> FakeDeliveries:
+    deliveries = FakeDeliveries()
+    deliveries.add(DELIVERY, f"{LANE}:{id_}", state)
+    return deliveries
+
+
+async def results(deliveries: FakeDeliveries, *rows: InboundRow) -> list[Result | None]:
+    inbound = FakeInbound(*rows)
+    counter, _ = tracked()
+    await ReceiptJob(inbound, deliveries, smpp.read, counter).apply_batch()
+    by_row = {one.inbound_id: one.result for one in inbound.settled}
+    return [by_row[one.inbound_id] for one in rows]
+
+
+@pytest.mark.parametrize(
+    ("stat", "receipt"),
+    [
+        ("DELIVRD", Receipt.DELIVERED),
+        ("UNDELIV", Receipt.UNDELIVERED),
+        ("EXPIRED", Receipt.UNDELIVERED),
+        ("DELETED", Receipt.UNDELIVERED),
+        ("REJECTD", Receipt.UNDELIVERED),
+    ],
+)
+async def test_final_receipt_is_applied(stat: str, receipt: Receipt) -> None:
+    deliveries = sent()
+
+    assert await results(deliveries, row(deliver_sm("A1", stat))) == [Result.APPLIED]
+    assert deliveries.receipt == {DELIVERY: receipt}
+
+
+@pytest.mark.parametrize("stat", ["ENROUTE", "ACCEPTD", "UNKNOWN"])
+async def test_intermediate_receipt_changes_nothing(stat: str) -> None:
+    deliveries = sent()
+
+    assert await results(deliveries, row(deliver_sm("a1", stat))) == [Result.INTERMEDIATE]
+    assert deliveries.receipt == {}
+
+
+async def test_repeated_receipt_is_unchanged() -> None:
+    deliveries = sent()
+    await results(deliveries, row(deliver_sm("a1")))
+
+    assert await results(deliveries, row(deliver_sm("a1"))) == [Result.UNCHANGED]
+
+
+@pytest.mark.parametrize("order", [("UNDELIV", "DELIVRD"), ("DELIVRD", "UNDELIV")])
+async def test_delivered_outranks_undelivered_in_either_order(order: tuple[str, str]) -> None:
+    deliveries = sent()
+    for stat in order:
+        await results(deliveries, row(deliver_sm("a1", stat)))
+
+    assert deliveries.receipt == {DELIVERY: Receipt.DELIVERED}
+
+
+async def test_both_receipts_in_one_batch_leave_the_higher() -> None:
+    deliveries = sent()
+
+    await results(deliveries, row(deliver_sm("a1"), id_=1), row(deliver_sm("a1", "UNDELIV"), id_=2))
+
+    assert deliveries.receipt == {DELIVERY: Receipt.DELIVERED}
+
+
+async def test_receipt_before_the_record_of_its_send_is_tried_again() -> None:
+    deliveries = FakeDeliveries()
+    assert await results(deliveries, row(deliver_sm("a1"))) == [None]
+
+    deliveries.add(DELIVERY, f"{LANE}:a1")
+    assert await results(deliveries, row(deliver_sm("a1"), tries=2)) == [Result.APPLIED]
+
+
+@pytest.mark.parametrize("state", [DeliveryState.LEASED, DeliveryState.RETRY_WAIT])
+async def test_receipt_of_a_delivery_in_flight_is_tried_again(state: DeliveryState) -> None:
+    assert await results(sent(state=state), row(deliver_sm("a1"))) == [None]
+
+
+async def test_receipt_of_a_delivery_that_ended_otherwise_is_over() -> None:
+    assert await results(sent(state=DeliveryState.CANCELLED), row(deliver_sm("a1"))) == [Result.NOT_SENT]
+
+
+async def test_receipt_that_finds_nothing_for_fifteen_minutes_is_unknown() -> None:
+    late = row(deliver_sm("a1"), tries=LEAST_TRIES, age=GIVE_UP_AFTER)
+
+    assert await results(FakeDeliveries(), late) == [Result.UNKNOWN]
+
+
+async def test_receipt_that_waited_out_an_outage_still_gets_its_tries() -> None:
+    assert await results(FakeDeliveries(), row(deliver_sm("a1"), tries=1, age=timedelta(hours=3))) == [None]
+
+
+def test_tries_are_spread_over_the_quarter_of_an_hour() -> None:
+    delays = [settle_unmatched(row(b"", tries=tries)).delay.total_seconds() for tries in range(1, 15)]
+
+    assert delays[:4] == [1, 2, 4, 8]
+    assert max(delays) == 120
+    assert delays == sorted(delays)
+
+
+async def test_id_in_decimal_finds_the_message_kept_in_hexadecimal() -> None:
+    deliveries = sent("1a")
+
+    assert await results(deliveries, row(deliver_sm("26"), age=OTHER_FORMS_AFTER)) == [Result.APPLIED]
+
+
+async def test_exact_id_wins_over_another_messages_id_in_another_form() -> None:
+    deliveries = sent("26")
+    deliveries.add(OTHER, f"{LANE}:1a")
+
+    await results(deliveries, row(deliver_sm("26"), age=OTHER_FORMS_AFTER))
+
+    assert deliveries.receipt == {DELIVERY: Receipt.DELIVERED}
+
+
+async def test_receipt_that_overtook_its_record_is_not_given_to_another_message() -> None:
+    deliveries = FakeDeliveries()
+    deliveries.add(OTHER, f"{LANE}:1a")
+    assert await results(deliveries, row(deliver_sm("26"))) == [None]
+
+    deliveries.add(DELIVERY, f"{LANE}:26")
+    await results(deliveries, row(deliver_sm("26"), tries=2, age=timedelta(seconds=1)))
+
+    assert deliveries.receipt == {DELIVERY: Receipt.DELIVERED}
+
+
+async def test_same_id_on_another_lane_is_another_message() -> None:
+    deliveries = FakeDeliveries()
+    deliveries.add(OTHER, f"{LANE + 1}:a1")
+
+    assert await results(deliveries, row(deliver_sm("a1"))) == [None]
+
+
+async def test_a_persons_message_and_garbage_end_at_once() -> None:
+    found = await results(FakeDeliveries(), row(a_persons_message(), id_=1), row(b"\0\0\0\x11garbage", id_=2))
+
+    assert found == [Result.MESSAGE, Result.MALFORMED]
+
+
+async def test_what_the_database_cannot_store_stops_at_the_edge() -> None:
+    assert smpp.read(deliver_sm("a\0b")) is Result.MALFORMED
+    read = smpp.read(deliver_sm("a1", err="\x07" + "9" * 100))
+    assert isinstance(read, Reported)
+    assert read.code == "9" * 32
+
+
+async def test_every_end_is_counted_and_a_postponed_row_is_not() -> None:
+    deliveries = sent()
+    counter, metrics = tracked()
+    rows = [row(deliver_sm("a1"), id_=1), row(deliver_sm("b2"), id_=2), row(b"x", id_=3)]
+
+    await ReceiptJob(FakeInbound(*rows), deliveries, smpp.read, counter).apply_batch()
+
+    assert [count(metrics, "receipt", result) for result in Result] == [
+        1.0 if result in (Result.APPLIED, Result.MALFORMED) else 0.0 for result in Result
+    ]
+
+
+async def test_job_takes_batch_after_batch_until_it_is_stopped() -> None:
+    def rows(first: int) -> list[InboundRow]:
+        return [row(a_persons_message(), id_=first + number) for number in range(700)]
+
+    counter, _ = tracked()
+    inbound = FakeInbound(*rows(0))
+    await ReceiptJob(inbound, FakeDeliveries(), smpp.read, counter).run(lambda: False)
+    assert len(inbound.settled) == 700
+
+    inbound = FakeInbound(*rows(0))
+    await ReceiptJob(inbound, FakeDeliveries(), smpp.read, counter).run(lambda: True)
+    assert len(inbound.settled) == 500
+
+
+@pytest.mark.parametrize(
+    ("submitted", "receipted"),
+    [("1A", "26"), ("26", "1a"), ("0000001A", "26"), ("1A", "0000000026"), ("ABC-1", "abc-1"), ("0", "0000")],
+)
+def test_key_of_the_engine_is_among_the_keys_looked_for(submitted: str, receipted: str) -> None:
+    kept = receipt_key(LANE, SendResult(Outcome.ACCEPTED, provider_message_id=f"{submitted},77,78"))
+    read = smpp.read(deliver_sm(receipted))
+
+    assert isinstance(read, Reported)
+    assert kept in keys(LANE, read)
