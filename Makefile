@@ -1,0 +1,62 @@
+# Clarion. `make help` lists the targets; a newcomer needs three: make demo, make test, make lint.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
+EDITABLE := $(foreach member,$(MEMBERS),-e $(patsubst %/pyproject.toml,%,$(member)))
+READY := $(VENV)/.ready
+SOURCES := $(foreach member,$(MEMBERS),$(wildcard $(patsubst %/pyproject.toml,%/src,$(member)) $(patsubst %/pyproject.toml,%/tests,$(member)))) tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test lint types protos drift lock ci clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Build the environment from locked wheels (every other target does this by itself).
+
+# uv comes from the lock like everything else; it then installs the rest and all members, editable, in one command.
+$(READY): requirements.lock $(MEMBERS)
+	@echo "setting up $(VENV) (a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@mkdir -p build
+	@awk '/^uv==/ {on=1} on {print} on && !/\\$$/ {exit}' requirements.lock > build/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r build/uv.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+demo: $(READY) ## Start the whole mesh, send 5,000 notifications through it, show what became of them.
+	@$(BIN)/clarion demo
+
+up: $(READY) ## Start the whole mesh and stay; prints endpoints, keys and what to try next.
+	@$(BIN)/clarion up
+
+test: $(READY) ## Run every test (real servers, no Docker).
+	@$(BIN)/pytest
+
+lint: $(READY) ## Check style, formats and contracts.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python tests/tools/contracts.py lint
+	@$(BIN)/python tests/tools/contracts.py breaking
+
+types: $(READY) ## Check types, strictly.
+	@$(BIN)/mypy $(SOURCES)
+
+protos: $(READY) ## Generate the stubs from protos/ into libs/contracts.
+	@$(BIN)/python tests/tools/contracts.py generate
+
+drift: $(READY) ## Fail if the checked-in stubs are not what protos/ gives.
+	@$(BIN)/python tests/tools/contracts.py drift
+
+lock: ## Resolve requirements.lock anew from every pyproject.toml (names, versions and hashes only).
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--all-extras --group dev $(foreach name,$(shell sed -n 's/^name = "\(.*\)"/\1/p' $(MEMBERS)),--no-emit-package $(name)) \
+		pyproject.toml $(MEMBERS) -o requirements.lock
+
+ci: lint types drift test ## What must pass before a change lands.
+
+clean: ## Remove the environment and everything built.
+	rm -rf $(VENV) build
