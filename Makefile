@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 MEMBERS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
 EDITABLE := $(foreach member,$(MEMBERS),-e $(patsubst %/pyproject.toml,%,$(member)))
 READY := $(VENV)/.ready
-SOURCES := $(foreach member,$(MEMBERS),$(wildcard $(patsubst %/pyproject.toml,%/src,$(member)) $(patsubst %/pyproject.toml,%/tests,$(member)))) tests
+FOLDERS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
+SOURCES := $(addsuffix /src,$(FOLDERS)) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /tests/*.py,$(FOLDERS)))))) tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint types protos drift lock ci clean

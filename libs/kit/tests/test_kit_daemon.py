@@ -44,7 +44,9 @@ async def running(
 
 async def wait_for(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
-        while not await condition():
+        while True:
+            if await condition():
+                return
             await asyncio.sleep(0.02)
 
 
@@ -66,6 +68,11 @@ class Served:
             await step(daemon)
         self.port.set_result(daemon.serve(self.echo.add_to))
 
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{await self.port}") as channel:
+            yield channel
+
 
 async def test_readiness_follows_the_checks_and_liveness_does_not(telemetry: Telemetry) -> None:
     away = True
@@ -78,15 +85,14 @@ async def test_readiness_follows_the_checks_and_liveness_does_not(telemetry: Tel
         daemon.ready_when(bus=check)
 
     built = Served(with_check)
-    async with running(built, telemetry, asyncio.Event()):
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{await built.port}") as channel:
-            assert await health(channel, "live") == health_pb2.HealthCheckResponse.SERVING
-            assert await health(channel, "") == health_pb2.HealthCheckResponse.NOT_SERVING
-            away = False
-            await wait_for(lambda: is_ready(channel, True))
-            away = True
-            await wait_for(lambda: is_ready(channel, False))
-            assert await health(channel, "live") == health_pb2.HealthCheckResponse.SERVING
+    async with running(built, telemetry, asyncio.Event()), built.channel() as channel:
+        assert await health(channel, "live") == health_pb2.HealthCheckResponse.SERVING
+        assert await health(channel, "") == health_pb2.HealthCheckResponse.NOT_SERVING
+        away = False
+        await wait_for(lambda: is_ready(channel, True))
+        away = True
+        await wait_for(lambda: is_ready(channel, False))
+        assert await health(channel, "live") == health_pb2.HealthCheckResponse.SERVING
 
 
 async def is_ready(channel: grpc.aio.Channel, wanted: bool) -> bool:
@@ -119,18 +125,17 @@ async def test_stop_finishes_what_is_in_flight_then_closes_in_reverse(telemetry:
         daemon.drain_with(drained)
 
     built, stopping = Served(wire), asyncio.Event()
-    async with running(built, telemetry, stopping):
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{await built.port}") as channel:
-            call = asyncio.create_task(ask(channel, "UnaryUnary", b"wait"))
-            await asyncio.wait_for(built.echo.waiting.wait(), 10)
-            await bus.publish(lane, [bytes(16)])
-            await asyncio.wait_for(handling.wait(), 10)
-            stopping.set()
-            await wait_for(lambda: is_ready(channel, False))
-            assert order == []
-            release.set()
-            built.echo.release.set()
-            assert await asyncio.wait_for(call, 10) == b"wait"
+    async with running(built, telemetry, stopping), built.channel() as channel:
+        call = asyncio.create_task(ask(channel, "UnaryUnary", b"wait"))
+        await asyncio.wait_for(built.echo.waiting.wait(), 10)
+        await bus.publish(lane, [bytes(16)])
+        await asyncio.wait_for(handling.wait(), 10)
+        stopping.set()
+        await wait_for(lambda: is_ready(channel, False))
+        assert order == []
+        release.set()
+        built.echo.release.set()
+        assert await asyncio.wait_for(call, 10) == b"wait"
 
     assert order == ["handled", "drained", "closed second", "closed first"]
     depth = await bus.depth(lane)
@@ -140,13 +145,19 @@ async def test_stop_finishes_what_is_in_flight_then_closes_in_reverse(telemetry:
 async def test_work_that_never_ends_is_left_when_the_grace_is_over(
     telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def stuck(daemon: Daemon) -> None:
-        daemon.background(asyncio.Event().wait)  # type: ignore[arg-type]  # its answer is of no interest
-        daemon.drain_with(asyncio.Event().wait)  # type: ignore[arg-type]  # the same
+    working = asyncio.Event()
 
-    built, stopping = Served(stuck), asyncio.Event()
-    async with running(built, telemetry, stopping, CLARION_STOP_GRACE_SECONDS="0.5") as task:
-        await built.port
+    async def work_for_ever() -> None:
+        working.set()
+        await asyncio.Event().wait()
+
+    async def build(daemon: Daemon, settings: Common) -> None:
+        daemon.every("work", timedelta(seconds=1), work_for_ever)
+        daemon.drain_with(work_for_ever)
+
+    stopping = asyncio.Event()
+    async with running(build, telemetry, stopping, CLARION_STOP_GRACE_SECONDS="0.5") as task:
+        await asyncio.wait_for(working.wait(), 5)
         stopping.set()
         await asyncio.wait_for(task, 5)
 
@@ -198,12 +209,12 @@ async def test_job_that_fails_is_tried_again_and_stops_no_other(telemetry: Telem
         await asyncio.wait_for(enough.wait(), 10)
 
 
-async def test_loop_that_breaks_ends_the_daemon(telemetry: Telemetry) -> None:
+async def test_defect_in_a_loop_ends_the_daemon(telemetry: Telemetry) -> None:
     async def broken() -> None:
         raise KeyError("defect")
 
     async def build(daemon: Daemon, settings: Common) -> None:
-        daemon.background(broken)
+        daemon.ready_when(broken=broken)
 
     with pytest.raises(ExceptionGroup) as ended:
         await run("test", Common, build, env=INSECURE, telemetry=telemetry)

@@ -251,10 +251,8 @@ async def test_health_tells_readiness_and_liveness_apart(echo: Echo, telemetry: 
         check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # set in its constructor
 
         async def health() -> list[int]:
-            return [
-                (await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)).status
-                for name in ("", "live")
-            ]
+            requests = [health_pb2.HealthCheckRequest(service=name) for name in ("", "live")]
+            return [(await check(request, timeout=5)).status for request in requests]
 
         started = await health()
         await server.set_ready(True)

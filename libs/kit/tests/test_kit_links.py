@@ -1,13 +1,11 @@
 import base64
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarion_kit.keyfiles import new_secret_file
-from clarion_kit.links import OpenLink, load_link_key, sign_open, verify_open
+from clarion_kit.links import OpenLink, sign_open, verify_open
 from clarion_kit.vocabulary import Channel
 
 KEY = bytes(range(32))
@@ -75,19 +73,3 @@ def test_only_the_exact_text_is_a_token(suffix: str) -> None:
 def test_a_link_that_does_not_fit_is_not_signed(link: OpenLink) -> None:
     with pytest.raises(ValueError, match=r"country|32 bits"):
         sign_open(KEY, link)
-
-
-def test_the_key_is_read_from_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "link.key"
-    new_secret_file(path)
-
-    assert len(load_link_key(path)) == 32
-
-
-def test_a_short_key_is_refused_without_telling_it(tmp_path: Path) -> None:
-    path = tmp_path / "link.key"
-    path.write_bytes(base64.b64encode(b"hush"))
-
-    with pytest.raises(ValueError, match="fewer than 32 bytes") as refused:
-        load_link_key(path)
-    assert "hush" not in str(refused.value)

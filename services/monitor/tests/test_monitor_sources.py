@@ -18,7 +18,7 @@ from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.names import Metric
 from clarion_kit.vocabulary import Channel, Priority
-from clarion_ledger.db import LedgerUnavailable, Pool, pool
+from clarion_ledger.db import Pool, pool
 from clarion_local.ports import PortLease
 from clarion_monitor.adapters.bus import BusQueues
 from clarion_monitor.adapters.ledger import LedgerView
@@ -146,13 +146,6 @@ async def test_monitor_may_not_write_nor_read_what_came_in(monitor_pool: Pool) -
         await monitor_pool.execute("DELETE FROM ledger.delivery_work")
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
         await monitor_pool.fetch("SELECT body FROM tracking.inbound")
-
-
-async def test_database_without_the_schema_is_not_ready(database: Database) -> None:
-    await database.pool.execute("DROP SCHEMA tracking CASCADE")
-
-    with pytest.raises(LedgerUnavailable):
-        await LedgerView(database.pool).ping()
 
 
 async def test_daemon_gets_ready_and_stops(

@@ -6,11 +6,11 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from tracker_ledger_samples import claimed_sms, receipt_of, send
+from .tracker_ledger_samples import claimed_sms, receipt_of, send
 
 from clarion_kit import daemon
-from clarion_kit.keyfiles import new_secret_file
-from clarion_kit.links import OpenLink, load_link_key, sign_open
+from clarion_kit.keyfiles import load_secret, new_secret_file
+from clarion_kit.links import OpenLink, sign_open
 from clarion_kit.settings import FaultySettings, load
 from clarion_kit.vocabulary import Channel, Receipt
 from clarion_local.ports import PortLease
@@ -28,7 +28,7 @@ async def test_daemon_serves_pixels_and_keeps_the_last_opens_when_it_stops(
     await send(database.pool, sms, "1")
     key_file = tmp_path / "link.key"
     new_secret_file(key_file)
-    token = sign_open(load_link_key(key_file), OpenLink(app.app_id, sms.id, 1, 0, "", Channel.EMAIL))
+    token = sign_open(load_secret(key_file), OpenLink(app.app_id, sms.id, 1, 0, "", Channel.EMAIL))
     with PortLease() as http, PortLease() as rpc:
         env = {
             "CLARION_DATABASE_URL": f"{database.url}?role=clarion_tracker",

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tracker_samples import FakeDeliveries, count, tracked
+from .tracker_samples import FakeDeliveries, count, tracked
 
 from clarion_kit.links import OpenLink, sign_open
 from clarion_kit.rpc.server import PortInUse

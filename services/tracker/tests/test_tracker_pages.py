@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import pytest
-from tracker_samples import Away, FakeDeliveries, count, tracked
+from .tracker_samples import Away, FakeDeliveries, count, tracked
 
 from clarion_kit.links import OpenLink, sign_open
 from clarion_kit.telemetry.metrics import Metrics

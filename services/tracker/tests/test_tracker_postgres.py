@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from tracker_ledger_samples import Sms, claimed_sms, receipt_of, send
-from tracker_samples import a_persons_message, deliver_sm, tracked
+from .tracker_ledger_samples import Sms, claimed_sms, receipt_of, send
+from .tracker_samples import a_persons_message, deliver_sm, tracked
 
 from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
 from clarion_ledger.db import Pool, pool

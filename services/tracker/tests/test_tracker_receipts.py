@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from tracker_samples import FakeDeliveries, FakeInbound, a_persons_message, count, deliver_sm, tracked
+from .tracker_samples import FakeDeliveries, FakeInbound, a_persons_message, count, deliver_sm, tracked
 
 from clarion_channels.engine.engine import receipt_key
 from clarion_channels.outcome import Outcome

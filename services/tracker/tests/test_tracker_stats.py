@@ -7,7 +7,7 @@ from functools import partial
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from tracker_samples import FakeStatistics
+from .tracker_samples import FakeStatistics
 
 from clarion.tracking.v1.tracking_service_pb2 import StatsRequest, WatchDeliveriesRequest
 from clarion.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_TrackingServiceServicer_to_server

@@ -166,6 +166,8 @@ class JetStreamBus:
 
     async def ping(self) -> None:
         """Raise BusUnavailable unless the server answers within a second."""
+        if not self._client.is_connected:
+            raise BusUnavailable("not connected")  # a flush without a connection gives no error
         try:
             await asyncio.wait_for(self._client.flush(1), 1.5)
         except (NatsError, TimeoutError, OSError) as away:

@@ -10,10 +10,8 @@ import hmac
 import re
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
-from clarion_kit.keyfiles import load_secret
 from clarion_kit.vocabulary import Channel
 
 _OPEN = b"clarion open link\0"
@@ -80,11 +78,6 @@ def verify_open(key: bytes, token: str) -> OpenLink | None:
         country="" if text == _NO_COUNTRY else text,
         channel=Channel(channel),
     )
-
-
-def load_link_key(path: Path) -> bytes:
-    """The key of a file as `keyfiles.new_secret_file` writes it. Raises ValueError that names the fault, not the key."""
-    return load_secret(path)
 
 
 def _mac(key: bytes, fields: bytes) -> bytes:

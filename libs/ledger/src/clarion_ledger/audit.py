@@ -15,12 +15,14 @@ FULL_TIMEOUT_SECONDS = 600
 
 _SCOPE_N = "n.id >= ledger.uuid_floor($1) AND ($2::int4 IS NULL OR n.app_id = $2)"
 _SCOPE_D = "d.id >= ledger.uuid_floor($1) AND ($2::int4 IS NULL OR d.app_id = $2)"
+# uuidv7() may run some milliseconds ahead of the transaction's own now(), which stamps its events.
+_OWN_EVENTS = "e.at >= $1::timestamptz - interval '1 minute'"
 
 CHECKS: dict[str, str] = {
     # (a) accepted events = notifications, both ways
     "notification_without_accepted_event": f"""
         SELECT count(*) FROM ledger.notification n WHERE {_SCOPE_N} AND
-        (SELECT count(*) FROM ledger.event e WHERE e.notification_id = n.id AND e.kind = 2 AND e.at >= $1) <> 1""",
+        (SELECT count(*) FROM ledger.event e WHERE e.notification_id = n.id AND e.kind = 2 AND {_OWN_EVENTS}) <> 1""",
     "accepted_event_without_notification": """
         SELECT count(*) FROM ledger.event e WHERE e.at >= $1 AND e.kind = 2 AND ($2::int4 IS NULL OR e.app_id = $2)
         AND NOT EXISTS (SELECT FROM ledger.notification n WHERE n.id = e.notification_id)""",
@@ -46,10 +48,10 @@ CHECKS: dict[str, str] = {
     "terminal_event_differs": f"""
         SELECT count(*) FROM ledger.delivery d WHERE {_SCOPE_D} AND (d.state >= 20)::int <>
         (SELECT count(*) FROM ledger.event e WHERE e.notification_id = d.notification_id AND e.delivery_id = d.id
-         AND e.kind = 5 AND e.at >= $1)""",
+         AND e.kind = 5 AND {_OWN_EVENTS})""",
     "terminal_event_contradicts": f"""
         SELECT count(*) FROM ledger.delivery d JOIN ledger.event e
-        ON e.notification_id = d.notification_id AND e.delivery_id = d.id AND e.kind = 5 AND e.at >= $1
+        ON e.notification_id = d.notification_id AND e.delivery_id = d.id AND e.kind = 5 AND {_OWN_EVENTS}
         WHERE {_SCOPE_D} AND (e.state <> d.state OR coalesce(e.reason, 0) <> d.reason)""",
     # (e) each sent has an accepted attempt with the provider's id
     "sent_without_attempt": f"""

@@ -24,6 +24,7 @@ class ReceiptFor:
 _FIND = """
 SELECT a.receipt_key, a.delivery_id FROM ledger.attempt a
 WHERE a.receipt_key = ANY ($1) AND a.delivery_id >= ledger.uuid_floor(now() - $2::interval)
+ORDER BY a.delivery_id
 """
 _APPLY = """
 WITH input AS (
@@ -42,7 +43,7 @@ SELECT id FROM raised
 
 
 async def find_deliveries(pool: Pool, receipt_keys: Sequence[str]) -> dict[str, UUID]:
-    """Deliveries by the key their attempt was stored under. Raises LedgerUnavailable."""
+    """Deliveries by the key their attempt was stored under, the latest where a carrier used an id again. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         rows = await db.fetch(_FIND, receipt_keys, LOOK_BACK)
     return {row["receipt_key"]: row["delivery_id"] for row in rows}

@@ -103,16 +103,11 @@ class Acceptor:
         try:
             with self._commit.time():
                 results = await accept(self._pool, items)
-        except (Unavailable, DomainError) as refused:
+        except Exception as refused:  # a defect too: it is its callers' answer, and the next commit goes on
             for _, answer in group:
                 if not answer.done():
                     answer.set_exception(refused)
             return
-        except BaseException as defect:
-            for _, answer in group:
-                if not answer.done():
-                    answer.set_exception(RuntimeError(f"accept failed: {type(defect).__name__}"))
-            raise
         start = 0
         for part, answer in group:
             if not answer.done():

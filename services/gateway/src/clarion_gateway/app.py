@@ -18,6 +18,7 @@ from clarion_gateway.intake import Intake
 from clarion_gateway.plugins import ProviderKinds
 from clarion_gateway.rpc.apps import AppRpc
 from clarion_gateway.rpc.auth import AuthRpc
+from clarion_gateway.rpc.bounded import Bounded
 from clarion_gateway.rpc.categories import CategoryRpc
 from clarion_gateway.rpc.dead_letters import DeadLetterRpc
 from clarion_gateway.rpc.notification import NotificationRpc
@@ -40,6 +41,7 @@ REVOCATIONS_EVERY = timedelta(seconds=2)
 
 
 async def build(d: Daemon, s: Settings) -> None:
+    """Open the ledger, the bus and the peers, serve; ready while the ledger answers. Raises FaultySettings."""
     pepper = from_file("CLARION_PEPPER_FILE", load_secret, s.pepper_file)
     wrapper = from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file)
     issuer = TokenIssuer(
@@ -54,6 +56,7 @@ async def build(d: Daemon, s: Settings) -> None:
     lanes = runway.Runway(pool, bus, plan_lanes())
     acceptor = Acceptor(pool, bus, lanes, d.telemetry, batch=s.accept_batch, queue=s.accept_queue)
     revocations = Revocations(pool)
+    door = Door(issuer, revocations)
     templates = Templates(await d.open(client.connect("template", s, d.telemetry)))
     intake = Intake(cache, keys, templates, acceptor)
 
@@ -64,14 +67,16 @@ async def build(d: Daemon, s: Settings) -> None:
     d.every("revocations", REVOCATIONS_EVERY, revocations.refresh)
     await d.open(acceptor.running())
     d.serve(
-        partial(add_NotificationServiceServicer_to_server, NotificationRpc(intake, pool, cache)),
-        partial(add_AuthServiceServicer_to_server, AuthRpc(pool, pepper, issuer)),
-        partial(add_AppServiceServicer_to_server, AppRpc(pool, wrapper, pepper)),
-        partial(add_CategoryServiceServicer_to_server, CategoryRpc(pool)),
-        partial(add_ProviderServiceServicer_to_server, ProviderRpc(pool, keys, ProviderKinds())),
-        partial(add_RoutingServiceServicer_to_server, RoutingRpc(pool)),
-        partial(add_DeadLetterServiceServicer_to_server, DeadLetterRpc(pool)),
+        Bounded(
+            partial(add_NotificationServiceServicer_to_server, NotificationRpc(intake, pool, cache, door)),
+            partial(add_AuthServiceServicer_to_server, AuthRpc(pool, pepper, issuer)),
+            partial(add_AppServiceServicer_to_server, AppRpc(pool, wrapper, pepper)),
+            partial(add_CategoryServiceServicer_to_server, CategoryRpc(pool)),
+            partial(add_ProviderServiceServicer_to_server, ProviderRpc(pool, keys, ProviderKinds())),
+            partial(add_RoutingServiceServicer_to_server, RoutingRpc(pool)),
+            partial(add_DeadLetterServiceServicer_to_server, DeadLetterRpc(pool)),
+        ).add_to,
         Unbuilt(webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"]).add_to,
         Forwarder(peers).add_to,
-        authenticator=Door(issuer, revocations),
+        authenticator=door,
     )

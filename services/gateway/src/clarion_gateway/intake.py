@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion_gateway import validation
@@ -111,8 +112,8 @@ def _answer(item: AcceptItem, result: AcceptResult) -> Accepted | DomainError:
     return DomainError(ErrorReason.INVALID_FIELD, "the notification cannot be stored")
 
 
-def _time(notification: Notification, name: str) -> datetime | None:
-    if not notification.HasField(name):  # type: ignore[arg-type]  # both names are fields of the message
+def _time(notification: Notification, name: Literal["deliver_at", "expire_at"]) -> datetime | None:
+    if not notification.HasField(name):
         return None
     moment: datetime = getattr(notification, name).ToDatetime(tzinfo=UTC)
     return moment

@@ -4,10 +4,12 @@ Works on the message of the contract, because copying each of 5,000 a second int
 accepting it.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Literal
 
 from clarion.notification.v1.notification_service_pb2 import ChannelMode, Notification
 from clarion.types.v1.content_pb2 import Content, PushContent
+from clarion_gateway.moments import moment
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel
@@ -31,8 +33,8 @@ def check(notification: Notification, now: datetime) -> None:
         faults.require("digest_key", not notification.digest_key, "digests are not built yet")
         _body(notification, faults)
         _policy(notification, faults)
-        deliver_at = _moment(notification, "deliver_at", faults)
-        expire_at = _moment(notification, "expire_at", faults)
+        deliver_at = _given(notification, "deliver_at", faults)
+        expire_at = _given(notification, "expire_at", faults)
         if deliver_at is not None:
             faults.require("deliver_at", deliver_at <= now + MAX_AHEAD, "more than 366 days ahead")
     faults.raise_if_any()
@@ -126,12 +128,5 @@ def _policy(notification: Notification, faults: Faults) -> None:
         faults.require("channels", len(set(channels)) == len(channels), "a channel is given twice")
 
 
-def _moment(notification: Notification, name: str, faults: Faults) -> datetime | None:
-    if not notification.HasField(name):  # type: ignore[arg-type]  # both names are fields of the message
-        return None
-    try:
-        moment: datetime = getattr(notification, name).ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        faults.add(name, "no valid time")
-        return None
-    return moment
+def _given(notification: Notification, name: Literal["deliver_at", "expire_at"], faults: Faults) -> datetime | None:
+    return moment(faults, name, getattr(notification, name)) if notification.HasField(name) else None

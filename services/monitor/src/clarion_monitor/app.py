@@ -25,5 +25,5 @@ async def build(d: Daemon, s: Settings) -> None:
     window = timedelta(seconds=s.audit_window_seconds)
     d.every("audit", timedelta(seconds=s.audit_seconds), partial(watch.audit, window))
 
-    d.ready_when(nats=bus.ping, postgres=ledger.ping)
+    d.ready_when(nats=bus.ping, postgres=partial(db.ping, pool, "tracking.inbound"))
     d.serve()

@@ -18,6 +18,7 @@ PARTITIONS_EVERY = timedelta(minutes=10)
 
 
 async def build(d: Daemon, s: Settings) -> None:
+    """Open the ledger and the bus, start the jobs; ready while both answer."""
     pool = await d.open(db.pool(s.database_url.get_secret_value(), size=s.database_pool, application=d.name))
     bus = await d.open(JetStreamBus.for_daemon(d.name, s, d.telemetry))
     lanes = [lane for lane in all_lanes() if lane.stream is not Stream.RETRY]

@@ -3,12 +3,13 @@
 What is not confirmed by the bus goes back to the pump; what is lost later is found by the reconciler.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from clarion_kit.bus import MAX_IDS, BusUnavailable, JetStreamBus
+from clarion_kit.bus import MAX_IDS, PUBLISH_TIMEOUT, BusUnavailable, JetStreamBus
 from clarion_kit.errors import Unavailable
 from clarion_kit.subjects import Lane, Stream
 from clarion_kit.telemetry import names
@@ -21,6 +22,9 @@ from clarion_ledger.runway import Runway
 log = logging.getLogger(__name__)
 
 PARTITION_LEASE = timedelta(minutes=5)
+WATCH_LEASE = timedelta(seconds=15)
+PUBLISH_LAG = 2 * PUBLISH_TIMEOUT
+"""A message may reach its stream this much later than its rows were enqueued, by two clocks."""
 
 
 class Jobs:
@@ -49,26 +53,28 @@ class Jobs:
                 continue
             room = min(self._runway.room(lane) * MAX_IDS, MOVE_LIMIT)
             if room > 0:
-                await self._publish("pump", await flow.pump(self._pool, lane, room))
+                await self._publish("pump", [await flow.pump(self._pool, lane, room)])
 
     async def due(self) -> None:
         """Enqueue retries and let schedules in that are due. Raises LedgerUnavailable."""
-        for moved in await flow.due_retries(self._pool):
-            await self._publish("retry", moved)
-        for moved in await flow.due_schedules(self._pool):
-            await self._publish("schedule", moved)
+        await self._publish("retry", await flow.due_retries(self._pool))
+        await self._publish("schedule", await flow.due_schedules(self._pool))
 
     async def reconcile(self) -> None:
         """Find what the bus lost and what frozen workers hold. Raises LedgerUnavailable, BusUnavailable."""
         self._count("lease", await flow.ended_leases(self._pool))
         self._count("expired", await flow.expired(self._pool))
         for lane in self._lanes:
-            await self._publish("lost", await flow.lost(self._pool, lane, await self._oldest(lane)))
+            await self._publish("lost", [await flow.lost(self._pool, lane, await self._oldest(lane))])
 
     async def topology(self) -> None:
-        """Keep streams and consumers as they should be; give rows back whose stream lost them. Raises BusUnavailable."""
+        """Keep streams and consumers as they should be; give rows back whose stream lost them. Raises BusUnavailable,
+        LedgerUnavailable."""
         now = datetime.now(UTC)
         await self._bus.ensure_topology()
+        # One replica watches: of two, one could write down an older look after a newer one, which is what loss looks like.
+        if not await flow.take_lease(self._pool, "streams", self._holder, WATCH_LEASE):
+            return
         for stream in (Stream.PLAN, Stream.DISPATCH, Stream.RETRY):
             created_at, last_seq = await self._bus.stream_identity(stream)
             if await flow.stream_lost_content(self._pool, stream, created_at, last_seq):
@@ -82,14 +88,22 @@ class Jobs:
             self._count("partition", await flow.ensure_partitions(self._pool))
 
     async def _oldest(self, lane: Lane) -> datetime | None:
-        """The oldest message that may still hold rows of a lane: retries of a channel travel on a lane of their own."""
+        """Rows enqueued from this moment on may still be held by a message: that of the oldest one, less its way there.
+
+        Retries of a channel travel on a lane of their own.
+        """
         lanes = [lane] if lane.channel is None else [lane, Lane(Stream.RETRY, lane.priority, lane.channel)]
         found = [moment for one in lanes if (moment := await self._bus.oldest(one)) is not None]
-        return min(found, default=None)
+        return min(found) - PUBLISH_LAG if found else None
 
-    async def _publish(self, job: str, moved: Moved) -> None:
-        if not moved.ids:
-            return
+    async def _publish(self, job: str, moves: Sequence[Moved]) -> None:
+        """Publish all of them at once; what fails on one lane keeps nothing back on another. Raises BusUnavailable."""
+        async with asyncio.TaskGroup() as group:
+            published = [group.create_task(self._publish_one(job, moved)) for moved in moves if moved.ids]
+        if not all(task.result() for task in published):
+            raise BusUnavailable(job)
+
+    async def _publish_one(self, job: str, moved: Moved) -> bool:
         try:
             await self._bus.publish(moved.lane, [id_.bytes for id_ in moved.ids], moved.traceparents)
         except BusUnavailable:
@@ -98,10 +112,11 @@ class Jobs:
                 await flow.release(self._pool, moved.lane, moved.ids)
             except Unavailable:
                 log.warning("rows stay enqueued; the reconciler brings them back", extra={"count": len(moved.ids)})
-            raise
+            return False
         self._count(job, len(moved.ids))
         if moved.lateness:
             self._lateness.labels(job).observe(moved.lateness.total_seconds())
+        return True
 
     def _count(self, job: str, rows: int) -> None:
         if rows:

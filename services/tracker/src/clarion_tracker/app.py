@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clarion.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
 from clarion_kit.daemon import Daemon
-from clarion_kit.links import load_link_key
-from clarion_kit.settings import FaultySettings, split_listen
+from clarion_kit.keyfiles import load_secret
+from clarion_kit.settings import from_file, split_listen
 from clarion_kit.telemetry import names
 from clarion_kit.tls import TlsFiles
 from clarion_ledger import db
@@ -52,7 +52,7 @@ async def build(d: Daemon, s: Settings) -> None:
         d.ready_when(http=server.ping)
         log.info("serving HTTP", extra={"port": port})
 
-    d.ready_when(postgres=inbound.ping)
+    d.ready_when(postgres=partial(db.ping, pool, "tracking.inbound"))
     d.serve(partial(add_TrackingServiceServicer_to_server, TrackingRpc(ledger, d.clock)))
 
 
@@ -60,7 +60,4 @@ def _link_key(path: Path | None) -> bytes | None:
     if path is None:
         log.warning("no link key: opens do not count")
         return None
-    try:
-        return load_link_key(path)
-    except ValueError as fault:
-        raise FaultySettings([f"CLARION_LINK_KEY_FILE: {fault}"]) from None
+    return from_file("CLARION_LINK_KEY_FILE", load_secret, path)

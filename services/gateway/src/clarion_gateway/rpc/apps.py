@@ -7,6 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.app.v1 import app_service_pb2 as pb
 from clarion.app.v1.app_service_pb2_grpc import AppServiceServicer
+from clarion_gateway.moments import moment
+from clarion_gateway.rpc.fields import app_id_of
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.rpc.caller import SCOPES
 from clarion_kit.sealing import KeyWrapper
@@ -39,8 +41,8 @@ class AppRpc(AppServiceServicer):
     async def CreateKey(
         self, request: pb.CreateKeyRequest, context: grpc.aio.ServicerContext[pb.CreateKeyRequest, pb.CreateKeyResponse]
     ) -> pb.CreateKeyResponse:
-        expires_at = request.expires_at.ToDatetime(tzinfo=UTC) if request.HasField("expires_at") else None
         faults = Faults()
+        expires_at = moment(faults, "expires_at", request.expires_at) if request.HasField("expires_at") else None
         faults.name("app", request.app)
         faults.require("scopes", bool(request.scopes), "at least one is required")
         for scope in request.scopes:
@@ -54,15 +56,18 @@ class AppRpc(AppServiceServicer):
     async def ListKeys(
         self, request: pb.ListKeysRequest, context: grpc.aio.ServicerContext[pb.ListKeysRequest, pb.ListKeysResponse]
     ) -> pb.ListKeysResponse:
-        app_id = await admin.app_id_of(self._pool, request.app)
+        app_id = await app_id_of(self._pool, request.app)
         return pb.ListKeysResponse(keys=[_key(row) for row in await admin.keys(self._pool, app_id)])
 
     async def RevokeKey(
         self, request: pb.RevokeKeyRequest, context: grpc.aio.ServicerContext[pb.RevokeKeyRequest, pb.RevokeKeyResponse]
     ) -> pb.RevokeKeyResponse:
+        faults = Faults()
+        faults.text("app_key", request.app_key, max_bytes=64)
+        faults.raise_if_any()
         key = await admin.revoke_key(self._pool, request.app_key)
         if key is None:
-            raise DomainError(ErrorReason.APP_NOT_FOUND, "no such key", metadata={"key": request.app_key[:64]})
+            raise DomainError(ErrorReason.APP_NOT_FOUND, "no such key", metadata={"key": request.app_key})
         return pb.RevokeKeyResponse(key=_key(key))
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from clarion.category.v1 import category_service_pb2 as pb
 from clarion.category.v1.category_service_pb2_grpc import CategoryServiceServicer
@@ -54,8 +55,7 @@ def _check(category: pb.Category, faults: Faults) -> None:
     faults.require("channels", set(category.channels) <= known, "unknown channel")
     faults.require("max_attempts", category.max_attempts <= 50, "at most 50")
     if category.HasField("time_to_live"):
-        life = category.time_to_live.ToTimedelta()
-        faults.require("time_to_live", timedelta(seconds=1) <= life <= MAX_TIME_TO_LIVE, "1 second to 30 days")
+        _duration(faults, "time_to_live", category.time_to_live, MAX_TIME_TO_LIVE, "1 second to 30 days")
     faults.require("cap_action", category.cap_action in (0, pb.GATE_ACTION_SUPPRESS), "only SUPPRESS is built")
     faults.require(
         "quiet_hours_action", category.quiet_hours_action in (0, pb.GATE_ACTION_SUPPRESS), "only SUPPRESS is built"
@@ -65,6 +65,12 @@ def _check(category: pb.Category, faults: Faults) -> None:
         with faults.within(f"caps[{position}]."):
             faults.require("channel", cap.channel in known | {0}, "unknown channel")
             faults.require("limit", 1 <= cap.limit <= 10_000, "1 to 10,000")
-            faults.require(
-                "window", timedelta(seconds=1) <= cap.window.ToTimedelta() <= MAX_CAP_WINDOW, "1 second to 31 days"
-            )
+            _duration(faults, "window", cap.window, MAX_CAP_WINDOW, "1 second to 31 days")
+
+
+def _duration(faults: Faults, field: str, given: Duration, most: timedelta, allowed: str) -> None:
+    try:
+        within = timedelta(seconds=1) <= given.ToTimedelta() <= most
+    except (ValueError, OverflowError):
+        within = False
+    faults.require(field, within, allowed)

@@ -10,6 +10,8 @@ from clarion.deadletter.v1.dead_letter_service_pb2_grpc import DeadLetterService
 from clarion_gateway.rpc.paging import page_size, page_token, parse_page_token
 from clarion_kit.rpc.caller import current_caller
 from clarion_kit.rpc.unbuilt import not_built
+from clarion_kit.validate import Faults
+from clarion_kit.vocabulary import Channel, Reason
 from clarion_ledger import dead_letters
 from clarion_ledger.db import Pool
 
@@ -25,6 +27,10 @@ class DeadLetterRpc(DeadLetterServiceServicer):
         request: pb.ListDeadLettersRequest,
         context: grpc.aio.ServicerContext[pb.ListDeadLettersRequest, pb.ListDeadLettersResponse],
     ) -> pb.ListDeadLettersResponse:
+        faults = Faults()
+        faults.require("channel", request.channel in {0, *Channel}, "unknown channel")
+        faults.require("reason", request.reason in {0, *Reason}, "unknown reason")
+        faults.raise_if_any()
         size = page_size(request.page_size)
         rows = await dead_letters.page(
             self._pool,

@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import grpc
-from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion.notification.v1.notification_service_pb2_grpc import NotificationServiceServicer
 from clarion.notification.v1.state_pb2 import GateTrail
-from clarion_gateway.forward import too_large
 from clarion_gateway.intake import Intake
+from clarion_gateway.moments import moment
 from clarion_gateway.rpc.paging import page_size, page_token, parse_page_token
-from clarion_kit import mesh
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault, Unavailable, invalid_fields, unavailable
-from clarion_kit.rpc.caller import current_caller
+from clarion_kit.rpc.caller import Caller, current_caller
+from clarion_kit.rpc.interceptor import Authenticator
 from clarion_kit.sealing import recipient_reference
+from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import NotificationState
 from clarion_ledger import cancelling, reading
 from clarion_ledger.accept import Accepted
@@ -29,25 +29,21 @@ from clarion_ledger.ids import floor_of
 MAX_ITEMS = 1_000
 STREAM_WINDOW = 1_000
 STREAM_GATHER = 100
-_SERVICE = "clarion.notification.v1.NotificationService"
+_SEND_STREAM = "/clarion.notification.v1.NotificationService/SendStream"
 
 
 class NotificationRpc(NotificationServiceServicer):
     """Accepts, shows and cancels notifications of the caller's app."""
 
-    def __init__(self, intake: Intake, pool: Pool, config: ConfigCache) -> None:
+    def __init__(self, intake: Intake, pool: Pool, config: ConfigCache, door: Authenticator) -> None:
         self._intake = intake
         self._pool = pool
         self._config = config
-        methods = mesh.public_methods()
-        self._limits = {
-            name: methods[f"/{_SERVICE}/{name}"].max_request_bytes for name in ("Send", "SendBatch", "SendStream")
-        }
+        self._door = door
 
     async def Send(
         self, request: pb.SendRequest, context: grpc.aio.ServicerContext[pb.SendRequest, pb.SendResponse]
     ) -> pb.SendResponse:
-        self._limit(request, "Send")
         [result] = await self._intake.take(current_caller(), [request.notification])
         if isinstance(result, DomainError):
             raise result
@@ -56,7 +52,6 @@ class NotificationRpc(NotificationServiceServicer):
     async def SendBatch(
         self, request: pb.SendBatchRequest, context: grpc.aio.ServicerContext[pb.SendBatchRequest, pb.SendBatchResponse]
     ) -> pb.SendBatchResponse:
-        self._limit(request, "SendBatch")
         count = len(request.notifications)
         if not 1 <= count <= MAX_ITEMS:
             raise invalid_fields([FieldFault("notifications", f"1 to {MAX_ITEMS} items are required, not {count}")])
@@ -72,16 +67,18 @@ class NotificationRpc(NotificationServiceServicer):
 
         async def read() -> None:
             async for request in request_iterator:
-                self._limit(request, "SendStream")
                 await arrived.put(request)
             await arrived.put(None)
 
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         reader = asyncio.create_task(read())
         try:
             ended = False
             while not ended:
-                gathered, ended = await self._gather(arrived, reader)
-                for result in await self._take_streamed([request.notification for request in gathered]):
+                gathered, ended = await _gather(arrived, reader)
+                # A stream may outlive its token, and its key.
+                caller = self._door.authenticate(_SEND_STREAM, metadata, frozenset())
+                for result in await self._take_streamed(caller, [request.notification for request in gathered]):
                     yield pb.SendStreamResponse(result=_result(result))
             await reader
         finally:
@@ -91,13 +88,14 @@ class NotificationRpc(NotificationServiceServicer):
         self, request: pb.GetRequest, context: grpc.aio.ServicerContext[pb.GetRequest, pb.GetResponse]
     ) -> pb.GetResponse:
         app_id = current_caller().app_id
+        faults = Faults()
         match request.WhichOneof("key"):
             case "notification_id":
                 found: UUID | None = _uuid("notification_id", request.notification_id)
-                metadata = {"notification_id": request.notification_id}
+                metadata = {"notification_id": str(found)}
             case "event_id":
-                if "\0" in request.event_id:
-                    raise invalid_fields([FieldFault("event_id", "contains control characters")])
+                faults.text("event_id", request.event_id, max_bytes=128)
+                faults.raise_if_any()
                 found = await reading.find_by_event(self._pool, app_id, request.event_id)
                 metadata = {"event_id": request.event_id}
             case _:
@@ -116,8 +114,11 @@ class NotificationRpc(NotificationServiceServicer):
     ) -> pb.ListResponse:
         app_id = current_caller().app_id
         size = page_size(request.page_size)
+        faults = Faults()
         category_id = None
         if request.category:
+            faults.name("category", request.category)
+            faults.raise_if_any()
             category = self._config.snapshot.categories.get((app_id, request.category))
             if category is None:
                 raise DomainError(
@@ -126,8 +127,9 @@ class NotificationRpc(NotificationServiceServicer):
             category_id = category.category_id
         before = parse_page_token(request.page_token)
         if request.HasField("until"):
-            before = min(before, floor_of(request.until.ToMilliseconds()))
-        since = floor_of(max(0, request.since.ToMilliseconds())) if request.HasField("since") else UUID(int=0)
+            before = min(before, _floor(faults, "until", request.until))
+        since = _floor(faults, "since", request.since) if request.HasField("since") else UUID(int=0)
+        faults.raise_if_any()
         recipient = recipient_reference(app_id, request.recipient_id) if request.recipient_id else None
         rows = await reading.page(
             self._pool,
@@ -152,7 +154,7 @@ class NotificationRpc(NotificationServiceServicer):
             raise DomainError(
                 ErrorReason.NOTIFICATION_NOT_FOUND,
                 "no such notification",
-                metadata={"notification_id": request.notification_id},
+                metadata={"notification_id": str(notification_id)},
             )
         if not done.cancelled and done.unaffected and done.state is NotificationState.DONE:
             raise DomainError(
@@ -164,34 +166,13 @@ class NotificationRpc(NotificationServiceServicer):
             unaffected_deliveries=done.unaffected,
         )
 
-    def _limit(self, request: ProtoMessage, method: str) -> None:
-        if request.ByteSize() > self._limits[method]:
-            raise too_large(self._limits[method])
-
-    async def _gather(
-        self, arrived: "asyncio.Queue[pb.SendStreamRequest | None]", reader: "asyncio.Task[None]"
-    ) -> tuple[list[pb.SendStreamRequest], bool]:
-        """What has come by now, at least one unless the stream ended."""
-        first = asyncio.create_task(arrived.get())
-        await asyncio.wait((first, reader), return_when=asyncio.FIRST_COMPLETED)
-        if not first.done() and arrived.empty():
-            first.cancel()
-            await reader  # raises what the stream broke with
-            return [], True
-        gathered: list[pb.SendStreamRequest] = []
-        request = await first
-        while request is not None:
-            gathered.append(request)
-            if len(gathered) >= STREAM_GATHER or arrived.empty():
-                return gathered, False
-            request = arrived.get_nowait()
-        return gathered, True
-
-    async def _take_streamed(self, notifications: list[pb.Notification]) -> "list[Accepted | DomainError]":
+    async def _take_streamed(
+        self, caller: Caller, notifications: list[pb.Notification]
+    ) -> "list[Accepted | DomainError]":
         if not notifications:
             return []
         try:
-            return await self._intake.take(current_caller(), notifications)
+            return await self._intake.take(caller, notifications)
         except Unavailable as away:
             return [unavailable(away.dependency)] * len(notifications)
         except DomainError as refused:
@@ -211,6 +192,28 @@ class NotificationRpc(NotificationServiceServicer):
             trace_id=row.traceparent[3:35],
             recipient_count=row.recipient_count,
         )
+
+
+async def _gather(
+    arrived: "asyncio.Queue[pb.SendStreamRequest | None]", reader: "asyncio.Task[None]"
+) -> tuple[list[pb.SendStreamRequest], bool]:
+    """What has come by now, at least one unless the stream ended, and whether it did."""
+    first = asyncio.create_task(arrived.get())
+    try:
+        await asyncio.wait((first, reader), return_when=asyncio.FIRST_COMPLETED)
+        if not first.done() and arrived.empty():
+            await reader  # raises what the stream broke with
+            return [], True
+        gathered: list[pb.SendStreamRequest] = []
+        request = await first
+    finally:
+        first.cancel()
+    while request is not None:
+        gathered.append(request)
+        if len(gathered) >= STREAM_GATHER or arrived.empty():
+            return gathered, False
+        request = arrived.get_nowait()
+    return gathered, True
 
 
 def _sent(accepted: Accepted) -> pb.SendResponse:
@@ -260,6 +263,12 @@ def _timestamp(moment: datetime | None) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromDatetime(moment.astimezone(UTC))
     return stamp
+
+
+def _floor(faults: Faults, field: str, stamp: Timestamp) -> UUID:
+    """The least id of a moment; before 1970 there is none lower."""
+    at = moment(faults, field, stamp)
+    return floor_of(max(0, int(at.timestamp() * 1_000))) if at is not None else UUID(int=0)
 
 
 def _uuid(field: str, text: str) -> UUID:

@@ -7,6 +7,7 @@ from clarion.provider.v1.provider_service_pb2_grpc import ProviderServiceService
 from clarion.routing.v1 import routing_service_pb2 as routing
 from clarion.routing.v1.routing_service_pb2_grpc import RoutingServiceServicer
 from clarion_gateway.plugins import ProviderKinds
+from clarion_gateway.rpc.fields import app_id_of
 from clarion_kit.rpc.unbuilt import not_built
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel
@@ -60,7 +61,7 @@ class ProviderRpc(ProviderServiceServicer):
         request: pb.ListProvidersRequest,
         context: grpc.aio.ServicerContext[pb.ListProvidersRequest, pb.ListProvidersResponse],
     ) -> pb.ListProvidersResponse:
-        app_id = await admin.app_id_of(self._pool, request.app)
+        app_id = await app_id_of(self._pool, request.app)
         response = pb.ListProvidersResponse()
         for lane in await admin.lanes(self._pool, app_id):
             found = response.providers.add(name=lane.name, kind=lane.kind, enabled=lane.enabled)
@@ -97,7 +98,9 @@ class RoutingRpc(RoutingServiceServicer):
                 )
                 faults.text("locale", route.locale, max_bytes=35, required=False)
                 faults.require("targets", 1 <= len(route.targets) <= MAX_TARGETS, f"1 to {MAX_TARGETS} are required")
-                faults.require("targets", all(target.weight <= 100 for target in route.targets), "weights are 0 to 100")
+                for rank, target in enumerate(route.targets[:MAX_TARGETS]):
+                    faults.name(f"targets[{rank}].provider", target.provider)
+                    faults.require(f"targets[{rank}].weight", target.weight <= 100, "0 to 100")
         faults.raise_if_any()
         app_id = await admin.app_id_of(self._pool, request.app)
         stored = routing.ChannelRoutes(channel=request.channel, routes=request.routes)
@@ -109,7 +112,7 @@ class RoutingRpc(RoutingServiceServicer):
         request: routing.ListRoutesRequest,
         context: grpc.aio.ServicerContext[routing.ListRoutesRequest, routing.ListRoutesResponse],
     ) -> routing.ListRoutesResponse:
-        app_id = await admin.app_id_of(self._pool, request.app)
+        app_id = await app_id_of(self._pool, request.app)
         found = await admin.routes(self._pool, app_id)
         return routing.ListRoutesResponse(routes=[routes for routes in found if request.channel in (0, routes.channel)])
 

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
-
 from clarion_kit.vocabulary import Channel, DeliveryState
 from clarion_ledger.audit import CHECKS, audit
-from clarion_ledger.db import LedgerUnavailable, Pool, connection
+from clarion_ledger.db import Pool, connection
 from clarion_monitor.domain import Backlog, Findings
 
 # Ages of what we have to move count from when it began to wait; of the rest, from planning.
@@ -48,14 +46,6 @@ class LedgerView:
     async def audit(self, window: timedelta) -> Findings:
         found = await audit(self._pool, since=datetime.now(UTC) - window)
         return Findings({name: found.findings.get(name, 0) for name in CHECKS}, found.stuck)
-
-    async def ping(self) -> None:
-        """Raises LedgerUnavailable unless the database answers and has what is read here."""
-        async with connection(self._pool) as db:
-            try:
-                await db.fetchval("SELECT next_at FROM tracking.inbound LIMIT 0")
-            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as unmigrated:
-                raise LedgerUnavailable("not migrated") from unmigrated
 
 
 def _state(number: int | None) -> str:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-import asyncpg
-
-from clarion_ledger.db import LedgerUnavailable, Pool, connection
+from clarion_ledger.db import Pool, connection
 from clarion_tracker.inbound import InboundRow, Settled
 
 LEASE = timedelta(seconds=30)
@@ -61,11 +59,3 @@ class InboundTable:
         async with connection(self._pool) as db:
             deleted: str = await db.execute(_PRUNE, older_than, limit)
         return int(deleted.removeprefix("DELETE "))
-
-    async def ping(self) -> None:
-        """Raises LedgerUnavailable unless the database answers and has this table."""
-        async with connection(self._pool) as db:
-            try:
-                await db.fetchval("SELECT result FROM tracking.inbound LIMIT 0")
-            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as unmigrated:
-                raise LedgerUnavailable("not migrated") from unmigrated

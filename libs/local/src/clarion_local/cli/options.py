@@ -1,0 +1,83 @@
+"""Options that several commands have, and how their texts are read."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from clarion_client import Channel, JsonValue, Priority
+from clarion_local.cli import moments
+from clarion_local.cli.failures import UsageFault
+
+T = TypeVar("T")
+
+
+class ChannelName(StrEnum):
+    """Channels as they are typed."""
+
+    IOS = "ios"
+    ANDROID = "android"
+    WEB = "web"
+    SMS = "sms"
+    EMAIL = "email"
+
+    @property
+    def channel(self) -> Channel:
+        return Channel[self.name]
+
+
+class PriorityName(StrEnum):
+    """Priorities as they are typed."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+    @property
+    def priority(self) -> Priority:
+        return Priority[self.name]
+
+
+def _typed(read: Callable[[str], T]) -> Callable[[str], T]:
+    """`read` for an option: what it raises names the option."""
+
+    def parse(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as fault:
+            raise typer.BadParameter(str(fault)) from None
+
+    return parse
+
+
+AHEAD = _typed(lambda text: moments.ahead(text, datetime.now(UTC)))
+AGO = _typed(lambda text: moments.ago(text, datetime.now(UTC)))
+DURATION = _typed(moments.duration)
+SinceOption = Annotated[
+    datetime | None, typer.Option(parser=AGO, metavar="AGO|TIME", help="24h, 7d, or ISO 8601 with an offset.")
+]
+
+
+def json_object(text: str, source: str) -> dict[str, JsonValue]:
+    """A JSON object. Raises UsageFault that names `source` and not the text."""
+    try:
+        document = json.loads(text)
+    except ValueError as fault:
+        raise UsageFault(f"{source} is not JSON: {fault}") from None
+    if not isinstance(document, dict):
+        raise UsageFault(f"{source} is no JSON object")
+    return document
+
+
+def read_text(path: Path) -> str:
+    """A file's text. Raises UsageFault."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageFault(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageFault(f"{path} is not UTF-8") from None

@@ -1,0 +1,52 @@
+"""What a newcomer types: the demo runs, accounts for everything, and leaves nothing behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+STATES = ("sent", "suppressed", "failed", "expired", "cancelled", "dead_lettered", "in_flight")
+MARK = "CLARION_TEST_MARK"
+
+
+def test_demo_accounts_for_every_delivery_and_leaves_no_process(tmp_path: Path) -> None:
+    mark = str(tmp_path)
+    clarion = Path(sys.executable).with_name("clarion")
+
+    ended = subprocess.run(
+        [str(clarion), "demo", "--folder", str(tmp_path / "stack")],
+        env={"PATH": str(clarion.parent), MARK: mark},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout[-3_000:] + ended.stderr[-3_000:]
+    report = json.loads(ended.stdout.splitlines()[-1])
+    assert report["accepted"] >= 5_000
+    assert report["deliveries"] == sum(report[state] for state in STATES)
+    assert (report["in_flight"], report["unaccounted"], report["provider_mismatch"]) == (0, 0, 0)
+    assert {channel for channel, counts in report["channels"].items() if counts["sent"] > 0} == {
+        "ios",
+        "android",
+        "web",
+        "sms",
+        "email",
+    }
+    assert report["suppressed"] > 0
+    assert report["failed"] > 0
+    assert not _marked(mark), "processes were left behind"
+
+
+def _marked(mark: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(mark) in " ".join(process.cmdline()) or process.environ().get(MARK) == mark:
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
