@@ -1,9 +1,9 @@
 """A daemon in a process of its own: serves the echo service."""
 
-from echo_service import Echo
-
 from clarion_kit.daemon import Daemon, main
 from clarion_kit.settings import Common
+
+from .echo_service import Echo
 
 
 async def build(daemon: Daemon, settings: Common) -> None:

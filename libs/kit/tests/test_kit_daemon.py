@@ -11,7 +11,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from echo_service import SERVICE, Echo, ask
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from clarion_kit.bus import Batch, BusUnavailable, JetStreamBus, Verdict
@@ -21,7 +20,10 @@ from clarion_kit.subjects import plan_lane
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Priority
 
-CHILD = Path(__file__).parent / "daemon_child.py"
+from .echo_service import SERVICE, Echo, ask
+
+CHILD = "libs.kit.tests.daemon_child"
+ROOT = Path(__file__).resolve().parents[3]
 INSECURE = {"CLARION_INSECURE": "1"}
 Build = Callable[[Daemon, Common], Awaitable[None]]
 
@@ -229,8 +231,10 @@ async def start_child(**env: str) -> asyncio.subprocess.Process:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        str(CHILD),
+        "-m",
+        CHILD,
         env={**kept, **env},
+        cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

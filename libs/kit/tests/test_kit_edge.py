@@ -9,7 +9,6 @@ from datetime import timedelta
 import grpc
 import pytest
 import pytest_asyncio
-from echo_service import KINDS, SERVICE, Echo, ask
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -21,6 +20,8 @@ from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import Tracing
+
+from .echo_service import KINDS, SERVICE, Echo, ask
 
 A = "00-0000000000000000000000000000000a-00000000000000aa-01"
 UNSAMPLED = A[:-1] + "0"

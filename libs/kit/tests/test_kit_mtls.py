@@ -7,7 +7,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from echo_service import Echo, ask
 from google.rpc import error_details_pb2, status_pb2
 
 from clarion_kit.rpc.caller import Caller
@@ -17,6 +16,8 @@ from clarion_kit.settings import Common, load
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.tls import TlsFiles
 from clarion_local.authority import Authority
+
+from .echo_service import Echo, ask
 
 INTERNAL = "clarion.internal.template.v1.TemplateService"
 PUBLIC = "clarion.template.v1.TemplateService"

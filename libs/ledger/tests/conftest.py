@@ -1,17 +1,13 @@
 """One database for all tests of the ledger, emptied before each: copying a migrated one costs half a second."""
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Protocol
 
 import pytest_asyncio
 
 from clarion_ledger.db import pool
 from clarion_testkit.plugin import Database
-
-sys.path.insert(0, str(Path(__file__).parent))  # makes the samples beside the tests importable
 
 _EMPTY = """
 DELETE FROM ledger.attempt; DELETE FROM ledger.event; DELETE FROM ledger.dead_letter;

@@ -8,12 +8,12 @@ import sys
 from dataclasses import dataclass
 from uuid import UUID
 
-from ledger_samples import LEASE, item, plan_of, sent
-
 from clarion_ledger.accept import accept
 from clarion_ledger.db import Pool, pool
 from clarion_ledger.dispatching import claim, record
 from clarion_ledger.planning import load, plan
+
+from .ledger_samples import LEASE, item, plan_of, sent
 
 
 @dataclass(frozen=True, slots=True)

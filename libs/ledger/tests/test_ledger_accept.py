@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from asyncpg import DataError
-from ledger_samples import accepted, item
 
 from clarion_ledger.accept import Accepted, EventIdReused, accept
 from clarion_ledger.ids import timestamp_ms
 from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import accepted, item
 
 
 async def test_accepted_notification_has_its_body_work_and_event(database: Database, app: App) -> None:

@@ -3,7 +3,18 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ledger_samples import (
+
+from clarion_kit.vocabulary import DeliveryState, Reason
+from clarion_ledger.accept import accept
+from clarion_ledger.audit import CHECKS, audit
+from clarion_ledger.cancelling import cancel
+from clarion_ledger.db import Pool
+from clarion_ledger.dispatching import Record, record
+from clarion_ledger.ids import timestamp_ms
+from clarion_ledger.planning import expire
+from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import (
     accepted,
     audited,
     delivered,
@@ -12,15 +23,6 @@ from ledger_samples import (
     leased,
     planned,
 )
-
-from clarion_kit.vocabulary import DeliveryState, Reason
-from clarion_ledger.accept import accept
-from clarion_ledger.audit import CHECKS, audit
-from clarion_ledger.cancelling import cancel
-from clarion_ledger.db import Pool
-from clarion_ledger.dispatching import Record, record
-from clarion_ledger.planning import expire
-from clarion_testkit.plugin import App, Database
 
 
 async def a_bit_of_everything(pool: Pool, app: App) -> None:
@@ -237,3 +239,13 @@ async def test_half_of_a_move_that_is_not_committed_is_no_contradiction(database
         await move.rollback()
 
     assert during.unaccounted == 0
+
+
+async def test_events_stamped_just_before_their_ids_are_counted(database: Database, app: App) -> None:
+    _, id_ = await delivered(database.pool, app)
+    since = datetime.fromtimestamp(timestamp_ms(id_) / 1000, UTC)
+    await database.pool.execute("UPDATE ledger.event SET at = $1", since - timedelta(milliseconds=5))
+
+    found = await audit(database.pool, since=since)
+
+    assert (found.deliveries, found.findings) == (1, {})

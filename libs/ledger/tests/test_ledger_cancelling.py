@@ -3,7 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from ledger_samples import (
+from clarion_kit.vocabulary import DeliveryState, EventKind, NotificationState, Reason
+from clarion_ledger.accept import accept
+from clarion_ledger.cancelling import Cancelled, cancel
+from clarion_ledger.dispatching import record
+from clarion_ledger.planning import load
+from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import (
     accepted,
     audited,
     delivered,
@@ -16,13 +23,6 @@ from ledger_samples import (
     sent,
     state_of,
 )
-
-from clarion_kit.vocabulary import DeliveryState, EventKind, NotificationState, Reason
-from clarion_ledger.accept import accept
-from clarion_ledger.cancelling import Cancelled, cancel
-from clarion_ledger.dispatching import record
-from clarion_ledger.planning import load
-from clarion_testkit.plugin import App, Database
 
 
 async def test_scheduled_notification_is_cancelled(database: Database, app: App) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
-from ledger_samples import DISPATCH, LEASE, accepted, audited, item, lane, plan_of, planned, sent, state_of
-
 from clarion_kit import crash
 from clarion_kit.vocabulary import DeliveryState
 from clarion_ledger import flow
@@ -18,20 +16,25 @@ from clarion_ledger.dispatching import claim, record
 from clarion_ledger.planning import load, plan
 from clarion_testkit.plugin import App, Database
 
-CHILD = Path(__file__).parent / "crash_child.py"
+from .ledger_samples import DISPATCH, LEASE, accepted, audited, item, lane, plan_of, planned, sent, state_of
+
+CHILD = "libs.ledger.tests.crash_child"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 async def die_at(point: str, database: Database, app: App, ids: Sequence[UUID] = ()) -> None:
     """Run the step a point belongs to in a child that dies there."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(CHILD),
+        "-m",
+        CHILD,
         database.url,
         point.partition(".")[0],
         str(app.app_id),
         str(app.categories["transactional"]),
         *map(str, ids),
         env={**os.environ, "CLARION_CRASH_POINT": point},
+        cwd=ROOT,
     )
     assert await asyncio.wait_for(child.wait(), 30) == crash.EXIT_STATUS
 

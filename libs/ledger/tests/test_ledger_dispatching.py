@@ -5,7 +5,15 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from ledger_samples import (
+from clarion_kit.vocabulary import DeliveryState, EventKind, Priority, Reason
+from clarion_ledger import flow
+from clarion_ledger.accept import accept
+from clarion_ledger.db import Pool
+from clarion_ledger.dispatching import Record, claim, mark_writing, record
+from clarion_ledger.planning import load, plan
+from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import (
     DISPATCH,
     LEASE,
     OUTCOME_RETRY,
@@ -25,14 +33,6 @@ from ledger_samples import (
     state_of,
     work_row,
 )
-
-from clarion_kit.vocabulary import DeliveryState, EventKind, Priority, Reason
-from clarion_ledger import flow
-from clarion_ledger.accept import accept
-from clarion_ledger.db import Pool
-from clarion_ledger.dispatching import Record, claim, mark_writing, record
-from clarion_ledger.planning import load, plan
-from clarion_testkit.plugin import App, Database
 
 
 async def end_lease(pool: Pool, id_: UUID) -> None:

@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from ledger_samples import (
+
+from clarion_kit.sealing import KeyWrapper
+from clarion_kit.subjects import Lane, Stream
+from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, Priority, Reason
+from clarion_ledger import admin, flow
+from clarion_ledger.accept import accept
+from clarion_ledger.db import Pool
+from clarion_ledger.dispatching import claim, mark_writing, record
+from clarion_ledger.planning import load
+from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import (
     DISPATCH,
     LEASE,
     PLAN,
@@ -22,16 +33,6 @@ from ledger_samples import (
     planned,
     state_of,
 )
-
-from clarion_kit.sealing import KeyWrapper
-from clarion_kit.subjects import Lane, Stream
-from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, Priority, Reason
-from clarion_ledger import admin, flow
-from clarion_ledger.accept import accept
-from clarion_ledger.db import Pool
-from clarion_ledger.dispatching import claim, mark_writing, record
-from clarion_ledger.planning import load
-from clarion_testkit.plugin import App, Database
 
 
 async def another_app(pool: Pool, kek: KeyWrapper, app: App, name: str) -> App:

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from ledger_samples import accepted, item
-
 from clarion_ledger import flow
 from clarion_ledger.accept import accept
 from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import accepted, item
 
 PARTITIONED = ("notification", "notification_body", "delivery", "delivery_body", "attempt", "event")
 

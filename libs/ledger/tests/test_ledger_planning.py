@@ -6,13 +6,14 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from ledger_samples import accepted, audited, delivery_row, events_of, existing_work_row, item, lane, plan_of, planned
 
 from clarion_kit.vocabulary import DeliveryState, EventKind, NotificationState, Priority, Reason
 from clarion_ledger.accept import accept
 from clarion_ledger.db import Pool
 from clarion_ledger.planning import Plan, count_try, expire, load, plan
 from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import accepted, audited, delivery_row, events_of, existing_work_row, item, lane, plan_of, planned
 
 
 async def notification_state(pool: Pool, id_: UUID) -> NotificationState:

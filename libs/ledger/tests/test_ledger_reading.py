@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from ledger_samples import LEASE, accepted, delivered, item, leased, planned, sent
-
 from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, NotificationState, Reason, Receipt
 from clarion_ledger import flow, reading
 from clarion_ledger.accept import accept
@@ -12,6 +10,8 @@ from clarion_ledger.db import connection
 from clarion_ledger.dispatching import claim, record
 from clarion_ledger.receipts import ReceiptFor, apply
 from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import LEASE, accepted, delivered, item, leased, planned, sent
 
 FIRST = UUID(int=0)
 

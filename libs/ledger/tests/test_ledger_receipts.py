@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from ledger_samples import audited, delivered, delivery_row, events_of, leased
 
 from clarion_kit.vocabulary import DeliveryState, EventKind, Receipt
 from clarion_ledger.receipts import ReceiptFor, apply, find_deliveries
 from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import audited, delivered, delivery_row, events_of, leased
 
 
 async def test_receipt_is_stored_and_shown(database: Database, app: App) -> None:

@@ -1,11 +1,11 @@
 """The runway: fresh rows go straight to the bus while their lane has room and nothing older of their app rests."""
 
-from ledger_samples import DISPATCH, PLAN, item, planned
-
 from clarion_kit.bus import JetStreamBus
 from clarion_ledger.accept import accept
 from clarion_ledger.runway import LEAST_ROOM, Runway
 from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import DISPATCH, PLAN, item, planned
 
 
 async def test_lane_that_was_never_seen_has_no_room(database: Database, bus: JetStreamBus) -> None:

@@ -7,7 +7,6 @@ from itertools import product
 from uuid import UUID
 
 import pytest
-from ledger_samples import DISPATCH, LEASE, delivered, planned, state_of
 
 from clarion_kit.subjects import Stream
 from clarion_kit.vocabulary import DeliveryState, NotificationState, Priority, Reason, Receipt
@@ -18,6 +17,8 @@ from clarion_ledger.dispatching import Claimed, Record, claim, mark_writing, rec
 from clarion_ledger.receipts import ReceiptFor, apply
 from clarion_ledger.states import DELIVERY_TRANSITIONS, IN_FLIGHT, NOTIFICATION_TRANSITIONS, TERMINAL, may_follow
 from clarion_testkit.plugin import App, Database
+
+from .ledger_samples import DISPATCH, LEASE, delivered, planned, state_of
 
 
 @dataclass(frozen=True, slots=True)

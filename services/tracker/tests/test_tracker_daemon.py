@@ -6,7 +6,6 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from .tracker_ledger_samples import claimed_sms, receipt_of, send
 
 from clarion_kit import daemon
 from clarion_kit.keyfiles import load_secret, new_secret_file
@@ -17,6 +16,8 @@ from clarion_local.ports import PortLease
 from clarion_testkit.plugin import App, Database
 from clarion_tracker.app import build
 from clarion_tracker.settings import Settings
+
+from .tracker_ledger_samples import claimed_sms, receipt_of, send
 
 ENV = {"CLARION_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "CLARION_INSECURE": "1"}
 

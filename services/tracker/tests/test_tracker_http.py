@@ -7,7 +7,6 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from .tracker_samples import FakeDeliveries, count, tracked
 
 from clarion_kit.links import OpenLink, sign_open
 from clarion_kit.rpc.server import PortInUse
@@ -18,6 +17,8 @@ from clarion_tracker.adapters.granian_server import GranianServer, HttpStopped, 
 from clarion_tracker.opens import OpenQueue
 from clarion_tracker.pages import GIF, Pages
 from clarion_tracker.ports import Handler, Reply, Request
+
+from .tracker_samples import FakeDeliveries, count, tracked
 
 KEY = bytes(32)
 DELIVERY = UUID(int=5)

@@ -3,7 +3,6 @@
 from uuid import UUID
 
 import pytest
-from .tracker_samples import Away, FakeDeliveries, count, tracked
 
 from clarion_kit.links import OpenLink, sign_open
 from clarion_kit.telemetry.metrics import Metrics
@@ -11,6 +10,8 @@ from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
 from clarion_tracker.opens import OpenQueue
 from clarion_tracker.pages import GIF, Pages
 from clarion_tracker.ports import Request
+
+from .tracker_samples import Away, FakeDeliveries, count, tracked
 
 KEY = bytes(32)
 DELIVERY = UUID(int=5)

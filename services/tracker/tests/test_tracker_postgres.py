@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from .tracker_ledger_samples import Sms, claimed_sms, receipt_of, send
-from .tracker_samples import a_persons_message, deliver_sm, tracked
 
 from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
 from clarion_ledger.db import Pool, pool
@@ -16,6 +14,9 @@ from clarion_tracker.adapters import smpp
 from clarion_tracker.adapters.inbound_table import InboundTable
 from clarion_tracker.adapters.ledger import Ledger
 from clarion_tracker.receipts import ReceiptJob
+
+from .tracker_ledger_samples import Sms, claimed_sms, receipt_of, send
+from .tracker_samples import a_persons_message, deliver_sm, tracked
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from .tracker_samples import FakeDeliveries, FakeInbound, a_persons_message, count, deliver_sm, tracked
 
 from clarion_channels.engine.engine import receipt_key
 from clarion_channels.outcome import Outcome
@@ -22,6 +21,8 @@ from clarion_tracker.inbound import (
     settle_unmatched,
 )
 from clarion_tracker.receipts import ReceiptJob
+
+from .tracker_samples import FakeDeliveries, FakeInbound, a_persons_message, count, deliver_sm, tracked
 
 LANE = 7
 DELIVERY = UUID(int=1)

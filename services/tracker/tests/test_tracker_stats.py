@@ -7,7 +7,6 @@ from functools import partial
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from .tracker_samples import FakeStatistics
 
 from clarion.tracking.v1.tracking_service_pb2 import StatsRequest, WatchDeliveriesRequest
 from clarion.tracking.v1.tracking_service_pb2_grpc import TrackingServiceStub, add_TrackingServiceServicer_to_server
@@ -19,6 +18,8 @@ from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Channel, DeliveryState, Reason, Receipt
 from clarion_tracker.funnel import Counted, Funnel, by_channel, window
 from clarion_tracker.rpc import TrackingRpc
+
+from .tracker_samples import FakeStatistics
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROWS = [

@@ -19,8 +19,6 @@ LOST_AFTER = timedelta(seconds=15)
 """An enqueued row older than this, and older than its lane's oldest message, was lost on the bus."""
 MOVE_LIMIT = 1_000
 """Rows a job moves in one transaction."""
-POISON_ENQUEUES = 20
-"""A row enqueued this often without ever being claimed or planned is poison."""
 
 
 @dataclass(frozen=True, slots=True)

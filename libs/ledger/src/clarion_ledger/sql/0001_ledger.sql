@@ -121,10 +121,11 @@ CREATE TABLE ledger.notification (
 ) PARTITION BY RANGE (id);
 CREATE INDEX ON ledger.notification (app_id, id);
 
--- What the client asked for, sealed; insert only, dropped long before the notification.
+-- What the client asked for, sealed; insert only, dropped long before the notification. Sealed bytes do not compress, so
+-- no column that holds them is tried (STORAGE EXTERNAL).
 CREATE TABLE ledger.notification_body (
     id      uuid NOT NULL,
-    payload bytea NOT NULL,
+    payload bytea STORAGE EXTERNAL NOT NULL,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 
@@ -159,8 +160,8 @@ CREATE INDEX ON ledger.delivery (recipient_ref);
 -- Address and content, both sealed; insert only.
 CREATE TABLE ledger.delivery_body (
     id      uuid NOT NULL,
-    address bytea NOT NULL,
-    content bytea NOT NULL,
+    address bytea STORAGE EXTERNAL NOT NULL,
+    content bytea STORAGE EXTERNAL NOT NULL,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 
@@ -260,7 +261,7 @@ CREATE TABLE ledger.schedule (
     priority        int2 NOT NULL,
     event_id        text COLLATE "C" NOT NULL,
     traceparent     text,
-    payload         bytea NOT NULL
+    payload         bytea STORAGE EXTERNAL NOT NULL
 );
 CREATE INDEX schedule_due ON ledger.schedule (deliver_at);
 

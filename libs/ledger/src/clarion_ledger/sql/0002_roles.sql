@@ -17,7 +17,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO clarion_gateway, clarion_monitor,
 GRANT INSERT, UPDATE ON ledger.app, ledger.app_key, ledger.category, ledger.data_key, ledger.lane, ledger.route TO clarion_gateway;
 GRANT INSERT ON ledger.event_key, ledger.notification, ledger.notification_body, ledger.schedule, ledger.event, ledger.plan_work TO clarion_gateway;
 GRANT UPDATE (state) ON ledger.notification TO clarion_gateway;
-GRANT UPDATE (state, reason, terminal_at) ON ledger.delivery TO clarion_gateway;
+GRANT UPDATE (state, reason, attempts, ambiguous, terminal_at) ON ledger.delivery TO clarion_gateway;
 GRANT UPDATE, DELETE ON ledger.plan_work, ledger.schedule, ledger.delivery_work TO clarion_gateway;
 
 GRANT INSERT ON ledger.data_key TO clarion_preference, clarion_template;
