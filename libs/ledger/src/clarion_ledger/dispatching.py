@@ -89,52 +89,49 @@ WHERE w.delivery_id = i.delivery_id AND w.lease_gen = i.lease_gen AND w.state = 
 RETURNING w.delivery_id
 """
 
+# Each row of the input travels through every step, and each step finds its table by primary key: joined to the input again,
+# the planner's guess of ten rows made nested loops over CTEs, and the cost grew with the square of the batch (measured).
 _RECORD = """
-WITH input AS (
-    SELECT * FROM unnest($1::uuid[], $2::int4[], $3::int2[], $4::int2[], $5::int2[], $6::text[], $7::text[], $8::text[],
-                         $9::interval[], $10::boolean[], $11::interval[], $12::int4[], $13::boolean[])
-        AS i (delivery_id, lease_gen, state, reason, outcome, code, provider_message_id, receipt_key, delay, ambiguous,
+WITH picked AS (
+    SELECT i.* FROM unnest($1::uuid[], $2::int4[], $3::int2[], $4::int2[], $5::int2[], $6::text[], $7::text[], $8::text[],
+                           $9::interval[], $10::boolean[], $11::interval[], $12::int4[], $13::boolean[])
+        AS i (delivery_id, lease_gen, final, why, outcome, code, provider_message_id, receipt_key, delay, doubtful,
               ago, duration_ms, tried)
-), picked AS (
-    SELECT w.delivery_id FROM ledger.delivery_work w JOIN input i ON i.delivery_id = w.delivery_id
-    WHERE w.delivery_id = ANY ($1) AND w.state = 3 AND w.lease_gen = i.lease_gen
+    JOIN ledger.delivery_work w ON w.delivery_id = i.delivery_id
+    WHERE w.state = 3 AND w.lease_gen = i.lease_gen
     ORDER BY w.delivery_id FOR UPDATE OF w
 ), ended AS (
-    DELETE FROM ledger.delivery_work w USING input i, picked p
-    WHERE w.delivery_id = p.delivery_id AND i.delivery_id = w.delivery_id AND i.state >= 20
-    RETURNING w.delivery_id, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous
+    DELETE FROM ledger.delivery_work w USING picked p WHERE w.delivery_id = p.delivery_id AND p.final >= 20
+    RETURNING p.*, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous OR p.doubtful AS ambiguous
 ), again AS (
     UPDATE ledger.delivery_work w
-    SET state = i.state, ambiguous = w.ambiguous OR i.ambiguous, lease_until = NULL, writing_at = NULL, enqueued_at = NULL,
-        due_at = CASE WHEN i.state IN (4, 6) THEN now() + i.delay END,
-        ready_since = CASE WHEN i.state = 1 THEN now() END,
-        attempt = CASE WHEN i.tried THEN w.attempt ELSE w.attempt - 1 END
-    FROM input i, picked p
-    WHERE w.delivery_id = p.delivery_id AND i.delivery_id = w.delivery_id AND i.state < 20
-    RETURNING w.delivery_id, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous
+    SET state = p.final, ambiguous = w.ambiguous OR p.doubtful, lease_until = NULL, writing_at = NULL, enqueued_at = NULL,
+        due_at = CASE WHEN p.final IN (4, 6) THEN now() + p.delay END,
+        ready_since = CASE WHEN p.final = 1 THEN now() END,
+        attempt = CASE WHEN p.tried THEN w.attempt ELSE w.attempt - 1 END
+    FROM picked p WHERE w.delivery_id = p.delivery_id AND p.final < 20
+    RETURNING p.*, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous
 ), written AS (
     SELECT * FROM ended UNION ALL SELECT * FROM again
 ), deliveries AS (
     UPDATE ledger.delivery d
-    SET state = i.state, reason = i.reason, attempts = e.attempt, ambiguous = e.ambiguous OR i.ambiguous,
-        lane_id = e.lane_id, provider_message_id = i.provider_message_id, terminal_at = now()
-    FROM ended e JOIN input i ON i.delivery_id = e.delivery_id
-    WHERE d.id = e.delivery_id AND d.id BETWEEN $14 AND $15
+    SET state = e.final, reason = e.why, attempts = e.attempt, ambiguous = e.ambiguous, lane_id = e.lane_id,
+        provider_message_id = e.provider_message_id, terminal_at = now()
+    FROM ended e WHERE d.id = e.delivery_id AND d.id BETWEEN $14 AND $15
 ), attempts AS (
     INSERT INTO ledger.attempt (started_at, delivery_id, duration_ms, lane_id, attempt, outcome, code, provider_message_id, receipt_key)
-    SELECT clock_timestamp() - i.ago, w.delivery_id, i.duration_ms, w.lane_id, w.attempt, i.outcome, i.code,
-           i.provider_message_id, i.receipt_key
-    FROM written w JOIN input i ON i.delivery_id = w.delivery_id WHERE i.tried AND i.duration_ms IS NOT NULL
+    SELECT clock_timestamp() - w.ago, w.delivery_id, w.duration_ms, w.lane_id, w.attempt, w.outcome, w.code,
+           w.provider_message_id, w.receipt_key
+    FROM written w WHERE w.tried AND w.duration_ms IS NOT NULL
     ON CONFLICT DO NOTHING
 ), happened AS (
     INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, reason, attempt, code)
     SELECT w.notification_id, w.delivery_id, w.app_id, w.lane_id,
-           CASE WHEN i.state >= 20 THEN 5 WHEN i.state = 6 THEN 10 ELSE 4 END, i.state, NULLIF(i.reason, 0), w.attempt, NULLIF(i.code, '')
-    FROM written w JOIN input i ON i.delivery_id = w.delivery_id WHERE i.tried OR i.state = 6 OR i.state >= 20
+           CASE WHEN w.final >= 20 THEN 5 WHEN w.final = 6 THEN 10 ELSE 4 END, w.final, NULLIF(w.why, 0), w.attempt, NULLIF(w.code, '')
+    FROM written w WHERE w.tried OR w.final = 6 OR w.final >= 20
 ), letters AS (
     INSERT INTO ledger.dead_letter (delivery_id, notification_id, app_id, lane_id, channel, reason, attempts, last_code)
-    SELECT e.delivery_id, e.notification_id, e.app_id, e.lane_id, e.channel, i.reason, e.attempt, i.code
-    FROM ended e JOIN input i ON i.delivery_id = e.delivery_id WHERE i.state = 25
+    SELECT e.delivery_id, e.notification_id, e.app_id, e.lane_id, e.channel, e.why, e.attempt, e.code FROM ended e WHERE e.final = 25
 )
 SELECT delivery_id FROM written
 """

@@ -74,15 +74,15 @@ WHERE w.notification_id = ANY ($1)
 ORDER BY w.notification_id
 """
 
+# planned_count is looked up in its array: a join of `taken` with a second unnest became a nested loop over the CTE.
 _PLAN = """
 WITH taken AS (
     DELETE FROM ledger.plan_work WHERE notification_id IN (
         SELECT notification_id FROM ledger.plan_work WHERE notification_id = ANY ($1) ORDER BY notification_id FOR UPDATE SKIP LOCKED
     ) RETURNING notification_id
 ), planned AS (
-    UPDATE ledger.notification n SET state = 3, planned_count = i.deliveries
-    FROM unnest($1::uuid[], $2::int4[]) AS i (id, deliveries) JOIN taken t ON t.notification_id = i.id
-    WHERE n.id = i.id AND n.id BETWEEN $3 AND $4
+    UPDATE ledger.notification n SET state = 3, planned_count = ($2::int4[])[array_position($1::uuid[], n.id)]
+    FROM taken t WHERE n.id = t.notification_id AND n.id BETWEEN $3 AND $4
     RETURNING n.id, n.app_id, n.category_id, n.priority, n.expire_at
 ), input AS (
     SELECT i.*, p.app_id, p.category_id, p.priority, p.expire_at
