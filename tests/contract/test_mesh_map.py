@@ -54,4 +54,6 @@ def test_every_daemon_is_a_folder_with_a_readme_and_one_shape(daemon: str) -> No
 
 
 def _pattern(listed: str) -> str:
-    return re.escape(listed).replace("<prio>", "(urgent|normal|bulk)").replace("<channel>", "(ios|android|web|sms|email)")
+    return (
+        re.escape(listed).replace("<prio>", "(urgent|normal|bulk)").replace("<channel>", "(ios|android|web|sms|email)")
+    )

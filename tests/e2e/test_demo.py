@@ -16,8 +16,8 @@ def test_demo_accounts_for_every_delivery_and_leaves_no_process(tmp_path: Path) 
     clarion = Path(sys.executable).with_name("clarion")
 
     ended = subprocess.run(
-        [str(clarion), "demo", "--folder", str(tmp_path / "stack")],
-        env={"PATH": str(clarion.parent), MARK: mark},
+        [str(clarion), "demo"],
+        env={"PATH": str(clarion.parent), "TMPDIR": mark, MARK: mark},
         capture_output=True,
         text=True,
         timeout=240,
@@ -45,7 +45,7 @@ def _marked(mark: str) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if str(mark) in " ".join(process.cmdline()) or process.environ().get(MARK) == mark:
+            if mark in " ".join(process.cmdline()) or process.environ().get(MARK) == mark:
                 found.append(" ".join(process.cmdline()))
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue

@@ -1,10 +1,16 @@
 """Free TCP ports on loopback."""
 
+import random
 import socket
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_SPAN = 12_000
+_TRIES = 200
 
 
 class PortLease:
@@ -12,14 +18,15 @@ class PortLease:
 
     The lease holds a bound socket that never listens, so the kernel gives the port to nobody (neither to another
     lease nor as the source port of a connection) and nothing stays in TIME_WAIT. Between `hand_over` and the server's
-    own bind the port is unguarded: hand over right before the server starts.
+    own bind the port is unguarded: hand over right before the server starts. It lies below the range that the kernel
+    takes the source ports of connections from, so that none of them slips in meanwhile.
     """
 
     def __init__(self) -> None:
         """Raises OSError when no port is free."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            self._socket.bind((LOOPBACK, 0))
+            _bind(self._socket)
         except OSError:
             self._socket.close()
             raise
@@ -37,6 +44,22 @@ class PortLease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+
+
+def _bind(unbound: socket.socket) -> None:
+    """Bind to a free port below the ephemeral range; to any free one where that range is unknown or all is taken."""
+    try:
+        top = int(_EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError):
+        top = 0
+    if top > _SPAN + 1_024:
+        for port in random.sample(range(top - _SPAN, top), _TRIES):
+            try:
+                unbound.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return
+    unbound.bind((LOOPBACK, 0))
 
 
 def free_ports(count: int) -> list[int]:

@@ -61,7 +61,11 @@ class Practice:
                     "development_port": port,
                 },
             ),
-            "sandbox-fcm": ("fcm", Channel.ANDROID, {"service_account": fcm["service_account"], "base_url": fcm["url"]}),
+            "sandbox-fcm": (
+                "fcm",
+                Channel.ANDROID,
+                {"service_account": fcm["service_account"], "base_url": fcm["url"]},
+            ),
             "sandbox-webpush": (
                 "webpush",
                 Channel.WEB,

@@ -7,14 +7,16 @@ imported everything once, or all live in this process (all-in-one). Everything s
 import asyncio
 import json
 import os
+import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_urlsafe
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -30,7 +32,7 @@ from clarion_local.authority import Authority, TlsFiles
 from clarion_local.daemons import AllInOne, Daemons, Forked
 from clarion_local.health import until_serving
 from clarion_local.ports import LOOPBACK, free_ports
-from clarion_local.process import Command, ManagedProcess
+from clarion_local.process import Command, ManagedProcess, Process, StartFailed
 from clarion_local.servers.nats import NatsServer
 from clarion_local.servers.postgres import PostgresServer
 from clarion_local.servers.valkey import ValkeyServer
@@ -77,11 +79,26 @@ class Endpoints:
 class Stack:
     """A running mesh."""
 
-    def __init__(self, options: Options, endpoints: Endpoints, daemons: Daemons, ready_seconds: float) -> None:
+    def __init__(
+        self,
+        options: Options,
+        endpoints: Endpoints,
+        daemons: Daemons,
+        servers: Sequence[Process],
+        ready_seconds: float,
+    ) -> None:
         self.options = options
         self.endpoints = endpoints
         self.daemons = daemons
         self.ready_seconds = ready_seconds
+        self._servers = servers
+
+    def check(self) -> None:
+        """Raise StartFailed if a daemon or one of the embedded servers has ended by itself."""
+        self.daemons.check()
+        for server in self._servers:
+            if server.returncode is not None:
+                raise StartFailed(server.name, f"ended with status {server.returncode}")
 
     @staticmethod
     @asynccontextmanager
@@ -98,17 +115,19 @@ class Stack:
                 if options.all_in_one
                 else await stack.enter_async_context(Forked.start(folder / "log" / "zygote.log"))
             )
+            servers: list[Process] = []
             async with asyncio.TaskGroup() as group:
-                database = group.create_task(_database(options, folder, stack))
-                bus = group.create_task(_nats(options, folder, stack))
-                cache = group.create_task(_valkey(options, folder, stack))
-                sandbox = group.create_task(_sandbox(folder, authority, stack))
+                database = group.create_task(_database(options, folder, stack, servers))
+                bus = group.create_task(_nats(options, folder, stack, servers))
+                cache = group.create_task(_valkey(options, folder, stack, servers))
+                sandbox = group.create_task(_sandbox(folder, authority, stack, servers))
             urls = await _roles(database.result(), folder)
             await _topology(bus.result())
             admin_key, admin_secret = await _bootstrap(database.result(), key_files, folder)
-            ports = dict(zip(mesh.DAEMONS, free_ports(len(mesh.DAEMONS)), strict=True))
-            metrics_ports = dict(zip(mesh.DAEMONS, free_ports(len(mesh.DAEMONS)), strict=True))
-            tracker_port = free_ports(1)[0]
+            found = iter(free_ports(2 * len(mesh.DAEMONS) + 1))
+            ports = {daemon: next(found) for daemon in mesh.DAEMONS}
+            metrics_ports = {daemon: next(found) for daemon in mesh.DAEMONS}
+            tracker_port = next(found)
             operator = _issue(authority, "operator")
             endpoints = Endpoints(
                 gateway=f"{LOOPBACK}:{ports[mesh.GATEWAY]}",
@@ -118,7 +137,7 @@ class Stack:
                 database_url=database.result(),
                 nats_url=bus.result(),
                 valkey_url=cache.result(),
-                tracker_url=f"http://{LOOPBACK}:{tracker_port}",
+                tracker_url=f"https://{LOOPBACK}:{tracker_port}",
                 sandbox=str(sandbox.result()),
                 peers={daemon: f"{LOOPBACK}:{port}" for daemon, port in ports.items()},
                 metrics={daemon: f"http://{LOOPBACK}:{port}/metrics" for daemon, port in metrics_ports.items()},
@@ -138,8 +157,10 @@ class Stack:
                 }
                 await daemons.spawn(daemon, env, folder / "log" / f"{daemon}.log")
             await until_serving(endpoints.peers, operator, READY_LIMIT, daemons)
-            _write_private(folder / "stack.json", json.dumps(asdict(endpoints), indent=1))
-            yield Stack(options, endpoints, daemons, time.monotonic() - began)
+            description = folder / "stack.json"
+            _write_private(description, json.dumps(asdict(endpoints), indent=1))
+            stack.callback(description.unlink, missing_ok=True)
+            yield Stack(options, endpoints, daemons, servers, time.monotonic() - began)
 
 
 def _authority(folder: Path) -> Authority:
@@ -166,41 +187,45 @@ def _key_files(folder: Path) -> dict[str, Path]:
     return paths
 
 
-async def _database(options: Options, folder: Path, stack: AsyncExitStack) -> str:
+async def _database(options: Options, folder: Path, stack: AsyncExitStack, servers: list[Process]) -> str:
     """A migrated database; its owner's URL."""
     url = options.database_url
     if url is None:
         server = PostgresServer(folder / "postgres")
         await server.start()
         stack.push_async_callback(server.stop, STOP_GRACE)
+        servers.append(server.process)
         url = server.url()
     await asyncio.to_thread(migrate.upgrade, url)
     return url
 
 
-async def _nats(options: Options, folder: Path, stack: AsyncExitStack) -> str:
+async def _nats(options: Options, folder: Path, stack: AsyncExitStack, servers: list[Process]) -> str:
     if options.nats_url is not None:
         return options.nats_url
     server = NatsServer(folder / "nats")
     await server.start()
     stack.push_async_callback(server.stop, STOP_GRACE)
+    servers.append(server.process)
     return server.url()
 
 
-async def _valkey(options: Options, folder: Path, stack: AsyncExitStack) -> str:
+async def _valkey(options: Options, folder: Path, stack: AsyncExitStack, servers: list[Process]) -> str:
     if options.valkey_url is not None:
         return options.valkey_url
     server = ValkeyServer(folder / "valkey")
     await server.start()
     stack.push_async_callback(server.stop, STOP_GRACE)
+    servers.append(server.process)
     return server.url()
 
 
-async def _sandbox(folder: Path, authority: Authority, stack: AsyncExitStack) -> Path:
+async def _sandbox(folder: Path, authority: Authority, stack: AsyncExitStack, servers: list[Process]) -> Path:
     """A running sandbox; the path of its description."""
     state = folder / "sandbox"
     state.mkdir(parents=True, exist_ok=True)
     description = state / "sandbox.json"
+    port = _port_before(description)
     description.unlink(missing_ok=True)
     files = authority.issue("sandbox")
     env = {
@@ -208,14 +233,29 @@ async def _sandbox(folder: Path, authority: Authority, stack: AsyncExitStack) ->
         "CLARION_SANDBOX_DIR": str(state),
         "CLARION_SANDBOX_TLS_CERT": str(files.cert),
         "CLARION_SANDBOX_TLS_KEY": str(files.key),
+        "CLARION_SANDBOX_HTTPS_PORT": str(port),
         "CLARION_DIE_WITH_PARENT": "1",
     }
     process = await ManagedProcess.start(
         Command("sandbox", [sys.executable, "-m", "clarion_sandbox"], log=folder / "log" / "sandbox.log", env=env)
     )
     stack.push_async_callback(process.stop, STOP_GRACE)
+    servers.append(process)
     await process.ready_when(description.exists, READY_LIMIT)
     return description
+
+
+def _port_before(description: Path) -> int:
+    """The HTTPS port of the sandbox's last run, if it is free: browser subscriptions name it for good. Else 0."""
+    if not description.exists():
+        return 0
+    port = urlsplit(json.loads(description.read_text())["url"]).port or 0
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return 0
+    return port
 
 
 async def _roles(owner_url: str, folder: Path) -> dict[str, str]:

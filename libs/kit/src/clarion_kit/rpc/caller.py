@@ -4,7 +4,7 @@ Between daemons it travels as metadata that only the gateway may set; the gatewa
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -75,4 +75,6 @@ def calling_as(caller: Caller) -> Iterator[None]:
     try:
         yield
     finally:
-        _current.reset(token)
+        # A stream that its client left may be closed from another context, which has nothing to reset.
+        with suppress(ValueError):
+            _current.reset(token)

@@ -14,7 +14,7 @@ import typer
 
 from clarion_client import Client, InsecureTarget
 from clarion_local.cli.connection import DEFAULT_FOLDER, Connection, Given, Identity, resolve
-from clarion_local.cli.failures import EXPECTED, UsageFault, failure
+from clarion_local.cli.failures import EXPECTED, UNREACHABLE, UsageFault, failure, first_of
 from clarion_local.cli.output import Output
 
 P = ParamSpec("P")
@@ -25,35 +25,50 @@ FolderOption = Annotated[
 ]
 _JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else.")]
 _CONNECTION: dict[str, tuple[object, object]] = {
-    "folder": (FolderOption, DEFAULT_FOLDER),
-    "endpoint": (
-        Annotated[
-            str, typer.Option(envvar="CLARION_ENDPOINT", metavar="HOST:PORT", help="Gateway; default: the local stack's.")
-        ],
-        "",
-    ),
-    "app_key": (
+    "via_folder": (FolderOption, DEFAULT_FOLDER),
+    "via_endpoint": (
         Annotated[
             str,
-            typer.Option(envvar="CLARION_APP_KEY", metavar="KEY", help="Key; its secret is read from CLARION_APP_SECRET."),
+            typer.Option(
+                "--endpoint",
+                envvar="CLARION_ENDPOINT",
+                metavar="HOST:PORT",
+                help="Gateway; default: the local stack's.",
+            ),
         ],
         "",
     ),
-    "ca_file": (
+    "via_key": (
         Annotated[
-            Path | None, typer.Option(envvar="CLARION_CA_FILE", metavar="FILE", help="Authority (PEM) of the gateway.")
+            str,
+            typer.Option(
+                "--app-key",
+                envvar="CLARION_APP_KEY",
+                metavar="KEY",
+                help="Key; its secret is read from CLARION_APP_SECRET.",
+            ),
+        ],
+        "",
+    ),
+    "via_ca_file": (
+        Annotated[
+            Path | None,
+            typer.Option("--ca-file", envvar="CLARION_CA_FILE", metavar="FILE", help="Authority (PEM) of the gateway."),
         ],
         None,
     ),
-    "app": (
+    "via_timeout": (
+        Annotated[float, typer.Option("--timeout", min=0.1, max=600, metavar="SECONDS", help="Of each call.")],
+        10.0,
+    ),
+}
+"""Parameter → annotation and default; the names are such that no command has them for something of its own."""
+_APP: dict[str, tuple[object, object]] = {
+    "via_app": (
         Annotated[
             str, typer.Option("--app", envvar="CLARION_APP", metavar="NAME", help="App whose remembered key is used.")
         ],
         "",
-    ),
-    "timeout_seconds": (
-        Annotated[float, typer.Option("--timeout", min=0.1, max=600, metavar="SECONDS", help="Of each call.")],
-        10.0,
     ),
 }
 
@@ -83,32 +98,47 @@ def command(run: Callable[Concatenate[Output, P], None]) -> Callable[P, None]:
 def connected(identity: Identity) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[P, None]]:
     """A command of the gateway's clients, with the options that say which gateway and as whom."""
 
+    common = {**_CONNECTION, **(_APP if identity is Identity.APP else {})}
+
     def decorate(run: Callable[Concatenate[Session, P], None]) -> Callable[P, None]:
         @functools.wraps(run)
         def invoked(*args: P.args, **kwargs: P.kwargs) -> None:
             out = Output(as_json=bool(kwargs.pop("as_json")))
-            options = {name: kwargs.pop(name) for name in _CONNECTION}
-            with exit_codes(out):
-                timeout = timedelta(seconds=float(str(options.pop("timeout_seconds"))))
+            options = {name: kwargs.pop(name) for name in common}
+            with exit_codes(out, "is the stack running, or CLARION_ENDPOINT right?"):
+                timeout = timedelta(seconds=float(str(options["via_timeout"])))
                 connection = resolve(_given(options), os.environ, identity)
                 with _client(connection, timeout) as client:
                     run(Session(client, out, connection), *args, **kwargs)
 
-        _give_options(invoked, run, _CONNECTION)
+        _give_options(invoked, run, common)
         return invoked
 
     return decorate
 
 
 @contextmanager
-def exit_codes(out: Output) -> Iterator[None]:
-    """Failures that are to be expected are shown and become the exit code; defects keep their traceback."""
+def exit_codes(out: Output, hint: str = "") -> Iterator[None]:
+    """Failures that are to be expected are shown and become the exit code; defects keep their traceback.
+
+    `hint` is what people are asked when nobody answers.
+    """
     try:
         yield
     except EXPECTED as error:
         shown = failure(error)
-        out.fail(shown)
-        raise typer.Exit(shown.exit_code) from None
+    except ExceptionGroup as group:
+        # What several things that were started together raised: the first tells most.
+        first = first_of(group)
+        if group.split(EXPECTED)[1] is not None or not isinstance(first, EXPECTED):
+            raise
+        shown = failure(first)
+    else:
+        return
+    out.fail(shown)
+    if hint and shown.exit_code == UNREACHABLE:
+        out.note(hint)
+    raise typer.Exit(shown.exit_code)
 
 
 def _client(connection: Connection, timeout: timedelta) -> Client:
@@ -127,13 +157,13 @@ def _client(connection: Connection, timeout: timedelta) -> Client:
 
 
 def _given(options: dict[str, object]) -> Given:
-    ca_file = options["ca_file"]
+    ca_file = options["via_ca_file"]
     return Given(
-        folder=Path(str(options["folder"])),
-        endpoint=str(options["endpoint"]),
-        app_key=str(options["app_key"]),
+        folder=Path(str(options["via_folder"])),
+        endpoint=str(options["via_endpoint"]),
+        app_key=str(options["via_key"]),
         ca_file=None if ca_file is None else Path(str(ca_file)),
-        app=str(options["app"]),
+        app=str(options.get("via_app", "")),
     )
 
 
@@ -146,5 +176,7 @@ def _give_options(
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for name, (annotation, default) in {**options, "as_json": (_JSON, False)}.items()
     ]
-    signature = inspect.Signature([parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + common)
+    signature = inspect.Signature(
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + common
+    )
     invoked.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, functions do not declare it

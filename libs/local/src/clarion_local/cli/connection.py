@@ -86,7 +86,7 @@ def resolve(given: Given, env: Mapping[str, str], identity: Identity) -> Connect
     ca_file = given.ca_file or Path(stack.ca_file)
     if own is not None:
         key = own
-    elif identity is Identity.OPERATOR and not given.app:
+    elif identity is Identity.OPERATOR:
         key = AppKey(stack.admin_key, stack.admin_secret)
     else:
         key = _remembered(RememberedApps(given.folder), given.app)

@@ -23,6 +23,10 @@ class UsageFault(Exception):
     """Something that was typed, set or read from a file is wrong."""
 
 
+class Refused(Exception):
+    """What was asked for could not be done, for a reason that is no reason of the service's."""
+
+
 class Unreachable(Exception):
     """A server does not answer."""
 
@@ -48,9 +52,15 @@ class Failure:
         }
 
 
-Expected = ClarionError | DomainError | Unavailable | ProcessError | UsageFault | Unreachable
-EXPECTED = (ClarionError, DomainError, Unavailable, ProcessError, UsageFault, Unreachable)
+Expected = ClarionError | DomainError | Unavailable | ProcessError | UsageFault | Refused | Unreachable
+EXPECTED = (ClarionError, DomainError, Unavailable, ProcessError, UsageFault, Refused, Unreachable)
 """What a command may raise; anything else is a defect and keeps its traceback."""
+
+
+def first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """The first exception of a group, however deep."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, ExceptionGroup) else first
 
 
 def failure(error: Expected) -> Failure:
@@ -72,7 +82,7 @@ def failure(error: Expected) -> Failure:
             return Failure(UNREACHABLE, f"the {error.dependency} does not answer: {error}")
         case Unreachable():
             return Failure(UNREACHABLE, str(error))
-        case ProcessError():
+        case ProcessError() | Refused():
             return Failure(REFUSED, str(error))
         case UsageFault():
             return Failure(USAGE, str(error))

@@ -56,7 +56,6 @@ def _typed(read: Callable[[str], T]) -> Callable[[str], T]:
 
 AHEAD = _typed(lambda text: moments.ahead(text, datetime.now(UTC)))
 AGO = _typed(lambda text: moments.ago(text, datetime.now(UTC)))
-DURATION = _typed(moments.duration)
 SinceOption = Annotated[
     datetime | None, typer.Option(parser=AGO, metavar="AGO|TIME", help="24h, 7d, or ISO 8601 with an offset.")
 ]

@@ -1,7 +1,7 @@
 """The only place that writes: tables for people, or JSON and nothing else on stdout for machines."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from google.protobuf.json_format import MessageToDict
@@ -55,10 +55,22 @@ class Output:
             self.note(f"  {name}: {rule}")
 
     @contextmanager
-    def live(self) -> Iterator[Live]:
-        """A view that is drawn again in place; without a terminal only its last state is shown."""
-        with Live(console=self._out, auto_refresh=False) as view:
-            yield view
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
+        """Takes views that are drawn in place of each other; without a terminal only the last one is shown."""
+        last: list[RenderableType] = []
+
+        def keep(view: RenderableType) -> None:
+            last[:] = [view]
+
+        if self._out.is_terminal:
+            with Live(console=self._out, auto_refresh=False) as place:
+                yield lambda view: place.update(view, refresh=True)
+            return
+        try:
+            yield keep
+        finally:
+            for view in last:
+                self.show(view)
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator["Steps"]:
@@ -86,9 +98,11 @@ class Steps:
         self._bar.update(self._task, completed=completed, done=done)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
     """A table whose cells are shown as they are: nothing in them is taken for markup or for terminal control."""
-    made = Table(title=title, title_justify="left", title_style="bold")
+    if not rows:
+        return Text(f"{title}: none" if title else "none")
+    made = Table(title=title or None, title_justify="left", title_style="bold", min_width=len(title))
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
@@ -96,9 +110,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return made
 
 
-def facts(title: str, values: Mapping[str, str]) -> Table:
+def facts(title: str, values: Mapping[str, str]) -> RenderableType:
     """Names and values, one pair a line; empty values are left out."""
-    made = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+    made = Table(title=title or None, title_justify="left", title_style="bold", show_header=False, box=None)
+    made.min_width = len(title) + 1
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in values.items():

@@ -75,15 +75,14 @@ class PracticeRoom:
         found = _PIXEL.search(html) if isinstance(html, str) else None
         return found[1] if found else None
 
+    def look_at(self, pixel_url: str) -> None:
+        """Fetch a pixel as a reader's mail program does. Raises OSError, HTTPException."""
+        request = urllib.request.Request(pixel_url, headers={"user-agent": _READER})
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self._tls) as answer:
+            answer.read()
+
     def _get(self, path: str) -> bytes:
         request = urllib.request.Request(f"{self._url}/sandbox/{path}", headers=self._headers)
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self._tls) as answer:
             body: bytes = answer.read()
         return body
-
-
-def look_at(pixel_url: str) -> None:
-    """Fetch a pixel as a reader's mail program does. Raises OSError."""
-    request = urllib.request.Request(pixel_url, headers={"user-agent": _READER})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-        answer.read()

@@ -50,9 +50,9 @@ class Pending:
             "to plan": self.to_plan,
             "scheduled": self.scheduled,
             "to send": self.to_send,
-            "waiting for a retry": self.to_retry,
-            "held or deferred": self.resting,
-            "SMS receipts missing": self.receipts,
+            "to retry": self.to_retry,
+            "held": self.resting,
+            "receipts to come": self.receipts,
         }
         return ", ".join(f"{count} {what}" for what, count in parts.items() if count) or "nothing in flight"
 

@@ -42,7 +42,7 @@ class Funnel:
     """The deliveries of one channel. A delivery that was seen arrived, so `arrived` counts it as well."""
 
     states: Mapping[DeliveryState, int]
-    suppressed: Mapping[Reason, int]
+    reasons: Mapping[tuple[DeliveryState, Reason], int]
     arrived: int
     undelivered: int
     seen: int
@@ -59,12 +59,12 @@ class Funnel:
 def funnels(deliveries: Iterable[DeliveryFact]) -> dict[Channel, Funnel]:
     """A funnel for every channel, also for those without a delivery."""
     states: dict[Channel, Counter[DeliveryState]] = {channel: Counter() for channel in Channel}
-    reasons: dict[Channel, Counter[Reason]] = {channel: Counter() for channel in Channel}
+    reasons: dict[Channel, Counter[tuple[DeliveryState, Reason]]] = {channel: Counter() for channel in Channel}
     receipts: dict[Channel, Counter[Receipt]] = {channel: Counter() for channel in Channel}
     for delivery in deliveries:
         states[delivery.channel][delivery.state] += 1
-        if delivery.state is DeliveryState.SUPPRESSED and delivery.reason is not None:
-            reasons[delivery.channel][delivery.reason] += 1
+        if delivery.reason is not None:
+            reasons[delivery.channel][delivery.state, delivery.reason] += 1
         if delivery.receipt is not None:
             receipts[delivery.channel][delivery.receipt] += 1
     return {

@@ -1,6 +1,7 @@
 """Sets the example shop up through the client, as an operator and then the shop's own backend would."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -21,7 +22,6 @@ _MAX_ATTEMPTS = 4
 class Key:
     """The shop's credentials."""
 
-    app_id: int
     app_key: str
     app_secret: str = field(repr=False)
 
@@ -32,16 +32,12 @@ class ImportFailed(Exception):
 
 async def open_app(operator: AsyncClient, practice: Practice) -> Key:
     """The app (made at the first run), a new key, and an account with each provider of the sandbox. Raises ClarionError."""
-    try:
+    with suppress(AlreadyExists):
         await operator.apps.create(APP)
-    except AlreadyExists:
-        pass
     for account in practice.accounts():
         await operator.providers.put(APP, account.name, account.kind, account.settings)
-    listed = await operator.apps.list()
-    app_id = next(app.app_id for app in listed.apps if app.name == APP)
     made = await operator.apps.create_key(APP, SCOPES)
-    return Key(app_id, made.key.app_key, made.app_secret)
+    return Key(made.key.app_key, made.app_secret)
 
 
 async def furnish(client: AsyncClient) -> None:

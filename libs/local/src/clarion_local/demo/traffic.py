@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from random import Random
 
 from clarion.recipient.v1.recipient_service_pb2 import Recipient
-from clarion_client import Channel, JsonValue, Notification, Priority
+from clarion_client import JsonValue, Notification, Priority
 from clarion_local.demo.shop import MARKETING, SECURITY, TRANSACTIONAL
 
 SEED = 20_260_102
@@ -82,7 +82,6 @@ class Traffic:
                     ],
                     "shop_url": "https://shop.example/spring",
                 },
-                channels=(Channel.IOS, Channel.ANDROID, Channel.WEB, Channel.EMAIL),
             )
 
 
@@ -90,9 +89,7 @@ def order_update(event_id: str, person: Recipient, random: Random) -> Notificati
     """News of an order, with one to four things in it."""
     order = f"A-{random.randrange(10_000, 100_000)}"
     goods = random.sample(_GOODS, random.randint(1, 4))
-    items: list[JsonValue] = [
-        {"name": name, "quantity": random.randint(1, 3), "price": price} for name, price in goods
-    ]
+    items: list[JsonValue] = [{"name": name, "quantity": random.randint(1, 3), "price": price} for name, price in goods]
     customer = next((a.email.display_name for a in person.addresses if a.HasField("email")), "") or person.recipient_id
     return Notification(
         event_id=event_id,

@@ -71,9 +71,7 @@ def _recipient(market: Market, number: int, random: Random, contacts: Contacts) 
 
 
 def _addresses(market: Market, number: int, random: Random, contacts: Contacts) -> list[JsonValue]:
-    kinds = random.choices(
-        (_ios, _android, _web), market.devices, k=random.choices(_DEVICE_COUNTS, _DEVICE_WEIGHTS)[0]
-    )
+    kinds = random.choices((_ios, _android, _web), market.devices, k=random.choices(_DEVICE_COUNTS, _DEVICE_WEIGHTS)[0])
     addresses: list[JsonValue] = [make(market, random, contacts) for make in kinds]
     if random.random() < _PHONE:
         phone = contacts.phone(market.country, random.choices(_TROUBLES, _PHONE_TROUBLE)[0])

@@ -1,0 +1,58 @@
+"""The `clarion` command: every command, put together."""
+
+import logging
+
+import typer
+
+from clarion_kit import tls
+from clarion_local.cli import apps, migrating, providers, recipients, templates
+from clarion_local.cli.auditing import audit_
+from clarion_local.cli.demonstrating import demo
+from clarion_local.cli.following import cancel, get, list_
+from clarion_local.cli.queues import queues
+from clarion_local.cli.sending import send
+from clarion_local.cli.up import up
+from clarion_local.cli.versions import version_
+
+HELP = """Clarion: notifications to phones, browsers and mailboxes.
+
+Commands find the local stack of `clarion up` by themselves. For another gateway set CLARION_ENDPOINT, CLARION_APP_KEY,
+CLARION_APP_SECRET and CLARION_CA_FILE.
+
+Exit codes: 0 done, 1 refused by the service, 2 usage or settings, 3 nobody answers.
+"""
+
+
+def build() -> typer.Typer:
+    """The command with all its parts."""
+    app = typer.Typer(name="clarion", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
+    stack, notifications, operators = "This machine", "Notifications", "Operators"
+    app.command("up", rich_help_panel=stack)(up)
+    app.command("demo", rich_help_panel=stack)(demo)
+    app.command("version", rich_help_panel=stack)(version_)
+    app.command("send", rich_help_panel=notifications)(send)
+    app.command("get", rich_help_panel=notifications)(get)
+    app.command("list", rich_help_panel=notifications)(list_)
+    app.command("cancel", rich_help_panel=notifications)(cancel)
+    app.add_typer(recipients.app, name="recipients", rich_help_panel=notifications)
+    app.add_typer(templates.app, name="templates", rich_help_panel=notifications)
+    app.add_typer(providers.categories, name="categories", rich_help_panel=notifications)
+    app.add_typer(apps.apps, name="apps", rich_help_panel=operators)
+    app.add_typer(apps.keys, name="keys", rich_help_panel=operators)
+    app.add_typer(providers.app, name="providers", rich_help_panel=operators)
+    app.command("queues", rich_help_panel=operators)(queues)
+    app.command("audit", rich_help_panel=operators)(audit_)
+    app.add_typer(migrating.app, name="migrate", rich_help_panel=operators)
+    return app
+
+
+def main() -> None:
+    """The process of one command."""
+    tls.restrict_cipher_suites()
+    # Libraries warn of what a command says itself, in its own words.
+    logging.basicConfig(level=logging.ERROR, format="clarion: %(message)s")
+    build()()
+
+
+if __name__ == "__main__":
+    main()
