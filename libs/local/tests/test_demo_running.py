@@ -9,7 +9,6 @@ import pytest
 
 from clarion.recipient.v1.recipient_service_pb2 import Recipient, Wishes
 from clarion_client import Priority, addresses
-from clarion_local.demo.__main__ import parse
 from clarion_local.demo.memory import by_daemon
 from clarion_local.demo.record import Pending
 from clarion_local.demo.settling import until_settled
@@ -85,17 +84,3 @@ def test_memory_is_the_proportional_set_size_of_processes_that_are_there(tmp_pat
     (tmp_path / "12").mkdir()
     (tmp_path / "12" / "smaps_rollup").write_text("00-ff ---p 00:00 0 [rollup]\nRss: 9000 kB\nPss: 4096 kB\n")
     assert by_daemon({"gateway": 12, "gone": 13}, tmp_path) == {"gateway": 4096 * 1024}
-
-
-def test_command_line_has_defaults_for_everything() -> None:
-    asked = parse([])
-    assert (asked.folder, asked.all_in_one, asked.recipients) == (None, False, None)
-    assert asked.notifications >= 5_000
-
-
-@pytest.mark.parametrize("arguments", [["--notifications", "0"], ["--recipients", "many"], ["--unknown"]])
-def test_wrong_command_line_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse(arguments)
-    assert ended.value.code == 2
-    assert "usage" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """`clarion demo`."""
 
-import asyncio
 import json
 import tempfile
 from contextlib import ExitStack
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 
 from clarion_local.cli.command import FolderOption, command
@@ -51,12 +51,12 @@ def demo(
         else:
             place = kept.enter_context(tempfile.TemporaryDirectory(prefix="clarion-demo-"))
             options = DemoOptions(Path(place), all_in_one, recipients, wanted)
-        report = asyncio.run(until_signalled(_run(options)))
+        report = uvloop.run(until_signalled(_run(options)))
     if report is None:
         out.note("interrupted; everything is stopped")
         raise typer.Exit(_INTERRUPTED)
-    if out.as_json:
-        out.document(report.summary())
+    # One line and the last one of stdout, with or without --json: what people read went to stderr.
+    typer.echo(json.dumps(report.summary()))
     if report.faults:
         raise typer.Exit(REFUSED)
 
