@@ -108,6 +108,18 @@ async def test_pages_follow_one_another_newest_first(database: Database, app: Ap
     assert [row.notification_id for row in recent] == newest_first[:2]
 
 
+async def test_scheduled_notification_is_listed_at_its_due_time(database: Database, app: App) -> None:
+    due = datetime.now(UTC) + timedelta(days=2)
+    later, now = await accept(database.pool, [item(app, "later", deliver_at=due), item(app, "now")])
+
+    rows = await reading.page(database.pool, app.app_id, size=9, before=reading.MAX_UUID, since=FIRST)
+
+    assert [(row.notification_id, row.state) for row in rows] == [
+        (accepted(later).notification_id, NotificationState.SCHEDULED),
+        (accepted(now).notification_id, NotificationState.ACCEPTED),
+    ]
+
+
 async def test_page_keeps_to_a_category_or_a_recipient(database: Database, app: App) -> None:
     [notification], [id_] = await planned(database.pool, app)
     await planned(database.pool, app)

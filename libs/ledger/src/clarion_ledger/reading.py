@@ -68,13 +68,16 @@ SELECT id, event_id, category_id, priority, accepted_at, NULL::timestamptz AS de
             THEN 4 ELSE state END AS state
 FROM ledger.notification n
 """
-# One statement, because a schedule that is due moves to the notifications between two.
+_SCHEDULED = """
+SELECT notification_id AS id, event_id, category_id, priority, accepted_at, deliver_at, expire_at, recipient_count, traceparent,
+       1::int2 AS state
+FROM ledger.schedule s
+"""
+# One statement each, because a schedule that is due moves to the notifications between two.
 _WHOLE = f"""
 {_NOTIFICATION} WHERE n.id = $1 AND n.app_id = $2
 UNION ALL
-SELECT notification_id AS id, event_id, category_id, priority, accepted_at, deliver_at, expire_at, recipient_count, traceparent,
-       1::int2 AS state
-FROM ledger.schedule WHERE notification_id = $1 AND app_id = $2
+{_SCHEDULED} WHERE s.notification_id = $1 AND s.app_id = $2
 """
 _BY_EVENT = """
 SELECT notification_id FROM ledger.event_key k
@@ -95,8 +98,13 @@ FROM ledger.event e LEFT JOIN ledger.lane l ON l.lane_id = e.lane_id
 WHERE e.notification_id = $1 AND e.at >= $2 ORDER BY e.at, e.xid, e.seq
 """
 _LIST = f"""
-{_NOTIFICATION} WHERE n.app_id = $1 AND n.id < $2 AND n.id >= $3 AND ($4::int4 IS NULL OR n.category_id = $4)
-ORDER BY n.id DESC LIMIT $5
+({_NOTIFICATION} WHERE n.app_id = $1 AND n.id < $2 AND n.id >= $3 AND ($4::int4 IS NULL OR n.category_id = $4)
+ ORDER BY n.id DESC LIMIT $5)
+UNION ALL
+({_SCHEDULED} WHERE s.app_id = $1 AND s.notification_id < $2 AND s.notification_id >= $3
+                    AND ($4::int4 IS NULL OR s.category_id = $4)
+ ORDER BY s.notification_id DESC LIMIT $5)
+ORDER BY id DESC LIMIT $5
 """
 _LIST_OF_RECIPIENT = f"""
 {_NOTIFICATION} WHERE n.id IN (
@@ -143,7 +151,8 @@ async def page(
     category_id: int | None = None,
     recipient_ref: UUID | None = None,
 ) -> list[NotificationRow]:
-    """Notifications newest first, ids in [since, before). Raises LedgerUnavailable."""
+    """Notifications newest first, ids in [since, before); a scheduled one stands at its due time, and is not found by
+    its recipients before it is planned. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         if recipient_ref is None:
             rows = await db.fetch(_LIST, app_id, before, since, category_id, size)

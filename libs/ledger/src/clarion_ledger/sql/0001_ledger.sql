@@ -264,6 +264,7 @@ CREATE TABLE ledger.schedule (
     payload         bytea STORAGE EXTERNAL NOT NULL
 );
 CREATE INDEX schedule_due ON ledger.schedule (deliver_at);
+CREATE INDEX schedule_app ON ledger.schedule (app_id, notification_id);
 
 CREATE TABLE ledger.dead_letter (
     at              timestamptz NOT NULL DEFAULT now(),
