@@ -103,8 +103,8 @@ async def test_scheduler_moves_everything(as_daemon: As, database: Database, app
         assert await flow.due_schedules(scheduler)
         assert await flow.due_retries(scheduler) == []
         await flow.lost(scheduler, DISPATCH, None)
-        await flow.restart(scheduler, Stream.DISPATCH, later)
-        await flow.restart(scheduler, Stream.PLAN, later)
+        await flow.restart(scheduler, Stream.DISPATCH)
+        await flow.restart(scheduler, Stream.PLAN)
         await database.pool.execute("UPDATE ledger.delivery_work SET expire_at = now()")
         assert await flow.expired(scheduler) == 1
         await flow.stream_lost_content(scheduler, "PLAN", later, 1)

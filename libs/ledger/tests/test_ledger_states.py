@@ -84,7 +84,7 @@ RESTS = {
 
 
 async def _restart(pool: Pool) -> int:
-    return await flow.restart(pool, Stream.DISPATCH, await pool.fetchval("SELECT now()"))
+    return await flow.restart(pool, Stream.DISPATCH)
 
 
 async def put(pool: Pool, id_: UUID, state: DeliveryState, circumstance: str) -> None:

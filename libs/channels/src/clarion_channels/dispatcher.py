@@ -6,7 +6,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field, SecretStr
 
 from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
@@ -107,16 +106,15 @@ async def _closing(lanes: Lanes) -> AsyncIterator[Lanes]:
 
 
 async def _report_dead(peer: Peer, addresses: Sequence[DeadAddress]) -> None:
-    stub = PreferenceServiceStub(peer.channel)
     request = preference.ReportDeadRequest()
     for address in addresses:
-        moment = Timestamp()
-        moment.FromDatetime(address.since)
         request.addresses.add(
-            app_id=address.app_id, address_id=address.address_id.bytes, dead_since_ms=moment.ToMilliseconds()
+            app_id=address.app_id,
+            address_id=address.address_id.bytes,
+            dead_since_ms=int(address.since.timestamp() * 1_000),
         )
     await peer.call(
-        stub.ReportDead,
+        PreferenceServiceStub(peer.channel).ReportDead,
         request,
         timeout=REPORT_TIMEOUT,
         name="clarion.internal.preference.v1.PreferenceService/ReportDead",

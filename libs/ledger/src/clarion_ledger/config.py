@@ -17,7 +17,6 @@ from clarion_kit.vocabulary import Channel
 from clarion_ledger.db import Pool, connection
 
 POLL = timedelta(seconds=1)
-LOOK_AGAIN = timedelta(milliseconds=50)
 DEFAULT_TIME_TO_LIVE = timedelta(hours=24)
 DEFAULT_MAX_ATTEMPTS = 8
 
@@ -109,11 +108,11 @@ class ConfigCache:
         self._looked_at = 0.0
 
     async def look_again(self) -> Snapshot:
-        """The snapshot as it is now, for a name that the last one lacks; many askers share one look. Raises
-        LedgerUnavailable."""
+        """The snapshot as it is now, for a name that the last one lacks; who asks during a look shares the next one.
+        Raises LedgerUnavailable."""
         asked_at = time.monotonic()
         async with self._looking:
-            if self._looked_at < asked_at - LOOK_AGAIN.total_seconds():
+            if self._looked_at < asked_at:
                 self._looked_at = time.monotonic()
                 await self.refresh()
         return self.snapshot

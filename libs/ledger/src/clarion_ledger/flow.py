@@ -176,9 +176,9 @@ INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, s
 SELECT notification_id, delivery_id, app_id, lane_id, 5, 23, 60, attempt FROM ended
 """
 
-_RESTART_PLAN = "UPDATE ledger.plan_work SET ready_since = now(), enqueued_at = NULL WHERE enqueued_at < $1"
+_RESTART_PLAN = "UPDATE ledger.plan_work SET ready_since = now(), enqueued_at = NULL WHERE enqueued_at IS NOT NULL"
 _RESTART_DISPATCH = """
-UPDATE ledger.delivery_work SET ready_since = now(), enqueued_at = NULL, state = 1 WHERE enqueued_at < $1 AND state = 2
+UPDATE ledger.delivery_work SET ready_since = now(), enqueued_at = NULL, state = 1 WHERE enqueued_at IS NOT NULL AND state = 2
 """
 
 _RELEASE_PLAN = """
@@ -270,11 +270,11 @@ async def stream_lost_content(pool: Pool, stream: str, created_at: datetime, las
         return bool(await db.fetchval(_SEE_STREAM, stream, created_at, last_seq))
 
 
-async def restart(pool: Pool, stream: Stream, enqueued_before: datetime) -> int:
+async def restart(pool: Pool, stream: Stream) -> int:
     """Give every row a lost stream held back to the pump; gives how many. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         statement = _RESTART_PLAN if stream is Stream.PLAN else _RESTART_DISPATCH
-        return _count(await db.execute(statement, enqueued_before, timeout=30))
+        return _count(await db.execute(statement, timeout=30))
 
 
 async def has_ready(pool: Pool) -> tuple[set[tuple[int, int]], set[tuple[int, int, int]]]:

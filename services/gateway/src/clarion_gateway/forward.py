@@ -4,7 +4,6 @@ Passes deadline, cancellation, status and its details, and an allow-list of meta
 client is dropped and set anew from the token.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import grpc
@@ -39,36 +38,25 @@ class Forwarder(grpc.GenericRpcHandler):
 
 
 def _handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = peer.channel.stream_stream(method.path)
+    if method.client_streaming:
+        raise NotImplementedError(f"{method.path}: only streams of answers are forwarded")
+    call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = peer.channel.unary_stream(method.path)
 
-    async def forward(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def forward(request: bytes, context: Context) -> AsyncIterator[bytes]:
+        if len(request) > method.max_request_bytes:
+            raise too_large(method.max_request_bytes)
         remaining: float | None = context.time_remaining()
         timeout = DEFAULT_TIMEOUT_SECONDS if remaining is None else max(0.0, remaining - DEADLINE_MARGIN_SECONDS)
-        refused: DomainError | None = None
-
-        async def limited() -> AsyncIterator[bytes]:
-            nonlocal refused
-            async for request in requests:
-                if len(request) > method.max_request_bytes:
-                    refused = too_large(method.max_request_bytes)
-                    raise refused
-                yield request
-
-        outgoing = call(limited(), timeout=timeout, metadata=_metadata(context))
+        outgoing = call(request, timeout=timeout, metadata=_metadata(context))
         try:
             async for response in outgoing:
                 yield response
-        except asyncio.CancelledError:
-            # gRPC answers an exception of the requests by cancelling the call.
-            if refused is not None:
-                raise refused from None
-            raise
         except grpc.aio.AioRpcError as error:
             await _pass_on(error, peer, context)
         finally:
             outgoing.cancel()
 
-    return grpc.stream_stream_rpc_method_handler(forward)
+    return grpc.unary_stream_rpc_method_handler(forward)
 
 
 def too_large(limit_bytes: int) -> DomainError:

@@ -35,24 +35,26 @@ class Intake:
         names = [n.template.name for n in notifications if n.WhichOneof("body") == "template"]
         if names:
             await self._templates.load(caller.app_id, names)
+        if any((caller.app_id, n.category) not in self._config.snapshot.categories for n in notifications):
+            await self._config.look_again()
         sealer = await self._keys.sealer(caller.app_id)
         now = datetime.now(UTC)
         traceparent = current_traceparent()
         prepared: list[AcceptItem | DomainError] = []
         for notification in notifications:
             try:
-                prepared.append(await self._prepare(caller, notification, sealer, now, traceparent))
+                prepared.append(self._prepare(caller, notification, sealer, now, traceparent))
             except DomainError as refused:
                 prepared.append(refused)
         items = [item for item in prepared if isinstance(item, AcceptItem)]
         results = iter(await self._acceptor.accept(items) if items else [])
         return [_answer(item, next(results)) if isinstance(item, AcceptItem) else item for item in prepared]
 
-    async def _prepare(
+    def _prepare(
         self, caller: Caller, notification: Notification, sealer: AppSealer, now: datetime, traceparent: str
     ) -> AcceptItem:
         validation.check(notification, now)
-        category = await self._category(caller.app_id, notification.category)
+        category = self._category(caller.app_id, notification.category)
         channels = self._channels(caller, notification)
         if notification.WhichOneof("body") == "template":
             self._templates.check(caller.app_id, notification.template)
@@ -79,10 +81,8 @@ class Intake:
             enqueue=self._acceptor.goes_straight(priority, caller.app_id),
         )
 
-    async def _category(self, app_id: int, name: str) -> CategoryRule:
+    def _category(self, app_id: int, name: str) -> CategoryRule:
         category = self._config.snapshot.categories.get((app_id, name))
-        if category is None:
-            category = (await self._config.look_again()).categories.get((app_id, name))
         if category is None:
             raise DomainError(
                 ErrorReason.CATEGORY_NOT_FOUND, f"there is no category {name!r}", metadata={"category": name}

@@ -76,19 +76,32 @@ class PlanConsumer:
             link,
         ) as spans:
             plans = [self._onward(plan, spans) for plan in await self._rules.plans(live)]
-            taken = await planning.plan(self._pool, plans)
+            written = await self._write(plans)
             now = datetime.now(UTC)
             flying: dict[Lane, list[PlannedDelivery]] = defaultdict(list)
-            for plan in plans:
-                if plan.source.notification_id in taken:
-                    self._age.labels(priority.slug).observe((now - plan.source.accepted_at).total_seconds())
-                    for delivery in plan.deliveries:
-                        state = "suppressed" if delivery.reason else "in_flight"
-                        self._planned.labels(delivery.channel.slug, state).inc()
-                        if delivery.reason is None and delivery.enqueue:
-                            flying[_lane(delivery.channel, priority)].append(delivery)
+            for plan in written:
+                self._age.labels(priority.slug).observe((now - plan.source.accepted_at).total_seconds())
+                for delivery in plan.deliveries:
+                    state = "suppressed" if delivery.reason else "in_flight"
+                    self._planned.labels(delivery.channel.slug, state).inc()
+                    if delivery.reason is None and delivery.enqueue:
+                        flying[_lane(delivery.channel, priority)].append(delivery)
             for lane, deliveries in flying.items():
                 await self._publish(lane, deliveries)
+
+    async def _write(self, plans: Sequence[Plan]) -> list[Plan]:
+        """Those that took hold, written together; in halves where that fails, so that one bad plan harms no other."""
+        try:
+            taken = await planning.plan(self._pool, plans)
+        except (DomainError, Unavailable):
+            raise
+        except Exception as defect:  # something in one of them that the ledger cannot take
+            if len(plans) > 1:
+                half = len(plans) // 2
+                return [*await self._write(plans[:half]), *await self._write(plans[half:])]
+            plans = await self._rules.poisoned(plans[0].source, defect)
+            taken = await planning.plan(self._pool, plans)
+        return [plan for plan in plans if plan.source.notification_id in taken]
 
     def _onward(self, plan: Plan, spans: BatchSpans) -> Plan:
         """Which deliveries go straight to the bus, and the trace they continue."""

@@ -102,12 +102,16 @@ class Planning:
             if len(sources) > 1:
                 half = len(sources) // 2
                 return [*await self.plans(sources[:half]), *await self.plans(sources[half:])]
-            [source] = sources
-            log.exception("a notification cannot be planned", extra={"notification_id": str(source.notification_id)})
-            if source.tries + 1 >= POISON_TRIES:
-                return [_unplannable(source, f"planning failed: {type(defect).__name__}")]
-            await planning.count_try(self._pool, [source.notification_id])
-            return []
+            return await self.poisoned(sources[0], defect)
+
+    async def poisoned(self, source: ToPlan, defect: Exception) -> list[Plan]:
+        """Call while handling the defect of one notification. The try is counted; the last one ends in a plan that says
+        so. Raises LedgerUnavailable."""
+        log.exception("a notification cannot be planned", extra={"notification_id": str(source.notification_id)})
+        if source.tries + 1 >= POISON_TRIES:
+            return [_unplannable(source, f"planning failed: {type(defect).__name__}")]
+        await planning.count_try(self._pool, [source.notification_id])
+        return []
 
     async def _plans(self, sources: Sequence[ToPlan]) -> list[Plan]:
         jobs: list[Job] = []
@@ -182,9 +186,10 @@ class Planning:
                 case.template_version = rendered[key].version or None
             elif case.job.notification.WhichOneof("body") == "content":
                 contents = literal_contents(case.job.notification.content)
-            if case.suppressed and not _allowed(case.job):
+            allowed = _allowed(case.job)
+            if not allowed:
                 continue
-            wanted = replace(case.job.wanted, channels=_allowed(case.job))
+            wanted = replace(case.job.wanted, channels=allowed)
             candidates, suppressed = decide(wanted, case.recipient, contents)
             if wanted.first_only:
                 candidates, others = keep_first_channel(candidates)

@@ -6,7 +6,7 @@ What is not confirmed by the bus goes back to the pump; what is lost later is fo
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from clarion_kit.bus import MAX_IDS, PUBLISH_TIMEOUT, BusUnavailable, JetStreamBus
@@ -70,7 +70,6 @@ class Jobs:
     async def topology(self) -> None:
         """Keep streams and consumers as they should be; give rows back whose stream lost them. Raises BusUnavailable,
         LedgerUnavailable."""
-        now = datetime.now(UTC)
         await self._bus.ensure_topology()
         # One replica watches: of two, one could write down an older look after a newer one, which is what loss looks like.
         if not await flow.take_lease(self._pool, "streams", self._holder, WATCH_LEASE):
@@ -78,7 +77,7 @@ class Jobs:
         for stream in (Stream.PLAN, Stream.DISPATCH, Stream.RETRY):
             created_at, last_seq = await self._bus.stream_identity(stream)
             if await flow.stream_lost_content(self._pool, stream, created_at, last_seq):
-                rows = await flow.restart(self._pool, stream, now)
+                rows = await flow.restart(self._pool, stream)
                 log.error("stream lost its content; its rows are moved again", extra={"stream": stream, "rows": rows})
                 self._count("restart", rows)
 

@@ -2,21 +2,30 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 from clarion_kit.vocabulary import Priority
 
 URGENT_SHARE = 0.2
 
 
+@dataclass(slots=True)
+class _Taker:
+    """Someone in the queue; `taken` becomes how many it was given."""
+
+    wanted: int
+    taken: asyncio.Future[int]
+
+
 class Capacity:
-    """Counts deliveries from claim to record; takers wait in order, urgent ones first."""
+    """Counts deliveries from claim to record; takers are served in order, urgent ones first."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._for_others = total - int(total * URGENT_SHARE)
         self._held = 0
-        self._urgent: deque[asyncio.Future[None]] = deque()
-        self._others: deque[asyncio.Future[None]] = deque()
+        self._urgent: deque[_Taker] = deque()
+        self._others: deque[_Taker] = deque()
         self.empty = asyncio.Event()
         self.empty.set()
 
@@ -26,36 +35,32 @@ class Capacity:
 
     async def take(self, wanted: int, priority: Priority) -> int:
         """Wait until there is room, then take between 1 and `wanted`; gives how many."""
-        waiters = self._urgent if priority is Priority.URGENT else self._others
-        while (room := self._room(priority)) < 1:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            waiters.append(waiter)
-            try:
-                await waiter
-            finally:
-                if not waiter.done() or waiter.cancelled():
-                    waiters.remove(waiter)
-        taken = min(wanted, room)
-        self._held += taken
-        self.empty.clear()
-        return taken
+        taker = _Taker(wanted, asyncio.get_running_loop().create_future())
+        (self._urgent if priority is Priority.URGENT else self._others).append(taker)
+        self._serve()
+        try:
+            return await taker.taken
+        except asyncio.CancelledError:
+            if not taker.taken.cancelled():
+                self.give_back(taker.taken.result())
+            raise
 
     def give_back(self, count: int) -> None:
         self._held -= count
         if self._held == 0:
             self.empty.set()
-        if self._room(Priority.URGENT) > 0:
-            _wake(self._urgent)
-        if self._room(Priority.NORMAL) > 0:
-            _wake(self._others)
+        self._serve()
 
-    def _room(self, priority: Priority) -> int:
-        return (self._total if priority is Priority.URGENT else self._for_others) - self._held
+    def _serve(self) -> None:
+        self._serve_queue(self._urgent, self._total)
+        self._serve_queue(self._others, self._for_others)
 
-
-def _wake(waiters: deque[asyncio.Future[None]]) -> None:
-    while waiters:
-        waiter = waiters.popleft()
-        if not waiter.done():
-            waiter.set_result(None)
-            return
+    def _serve_queue(self, queue: deque[_Taker], limit: int) -> None:
+        while queue and self._held < limit:
+            taker = queue.popleft()
+            if taker.taken.cancelled():
+                continue
+            taken = min(taker.wanted, limit - self._held)
+            self._held += taken
+            self.empty.clear()
+            taker.taken.set_result(taken)

@@ -25,12 +25,13 @@ from clarion.types.v1.channel_pb2 import Priority as ProtoPriority
 from clarion_channels.engine.capacity import Capacity
 from clarion_channels.engine.dead import DeadAddress
 from clarion_channels.engine.lanes import Lane, Lanes, LaneUnusable
+from clarion_channels.engine.lease import LEASE, LEASE_MARGIN
 from clarion_channels.engine.recorder import Recorder
 from clarion_channels.engine.retry import HOLD, RetryPolicy, decide
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message
 from clarion_kit.bus import Batch, Verdict
-from clarion_kit.errors import Unavailable
+from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.sealing import Unsealable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
@@ -38,17 +39,21 @@ from clarion_kit.telemetry.tracing import Attributes, BatchSpans
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
 from clarion_ledger.db import Pool
 from clarion_ledger.dispatching import Claimed, Record, claim, mark_writing
+from clarion_ledger.ids import timestamp_ms
 from clarion_ledger.keys import KeyRing
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=90)
-LEASE_MARGIN = timedelta(seconds=5)
 CLAIM_LIMIT = 500
+OVER_SHARE = timedelta(seconds=1)
+"""How long a delivery rests that found its lane full."""
 ABANDONED = timedelta(seconds=30)
 """How long a delivery rests whose sending broke off for a reason that is not its provider's."""
 LANE_SHARE = 0.5
-"""No lane holds more than this share of the capacity: a slow account leaves room for the others."""
+"""Beside others no lane holds more than this share of the capacity: a slow account leaves room for them."""
+
+_Lease = tuple[UUID, int]
+"""What names a claim: a delivery given back may be claimed again while its first batch is still at work."""
 
 _PRIORITIES = {priority: ProtoPriority.Value(f"PRIORITY_{priority.name}") for priority in Priority}
 
@@ -60,7 +65,6 @@ class _Open:
     claimed: Claimed
     message: Message
     lane: Lane
-    leased_at: float
     started_ns: int = 0
     context: str = ""
 
@@ -89,6 +93,7 @@ class DispatchEngine:
         self._on_dead = on_dead
         self._random = random or Random()
         self._capacity = Capacity(capacity)
+        self._total = capacity
         self._lane_limit = max(1, int(capacity * LANE_SHARE))
         self._tracing = telemetry.tracing
         self._attempts = telemetry.metrics.counter(names.ATTEMPTS)
@@ -96,7 +101,7 @@ class DispatchEngine:
         self._age = telemetry.metrics.histogram(names.DELIVERY_AGE)
         self._recorder = Recorder(pool, self._recorded)
         self._sending: set[asyncio.Task[None]] = set()
-        self._undecided: set[UUID] = set()
+        self._undecided: dict[_Lease, Lane | None] = {}
 
     @property
     def lanes(self) -> Lanes:
@@ -145,21 +150,6 @@ class DispatchEngine:
         return Verdict.ACK
 
     async def _send_all(self, claimed: Sequence[Claimed], leased_at: float, link: str) -> None:
-        self._undecided.update(delivery.delivery_id for delivery in claimed)
-        to_blame = True
-        try:
-            await self._send_lanes(claimed, leased_at, link)
-        except* Unavailable as away:
-            to_blame = False
-            log.warning("sending postponed: %s", away.exceptions[0])
-        except* Exception:  # whatever it was, it must not take the dispatcher's other lanes with it
-            log.exception("a send ended by a defect")
-        finally:
-            for delivery in claimed:
-                if delivery.delivery_id in self._undecided:
-                    self._put(_abandoned(delivery, to_blame=to_blame))
-
-    async def _send_lanes(self, claimed: Sequence[Claimed], leased_at: float, link: str) -> None:
         attributes: Attributes = {
             names.Attr.SYSTEM: "nats",
             names.Attr.OPERATION: "process",
@@ -187,6 +177,24 @@ class DispatchEngine:
     async def _send_lane(
         self, lane_id: int, deliveries: Sequence[Claimed], leased_at: float, spans: BatchSpans
     ) -> None:
+        """Send through one lane and decide about each delivery. What breaks here leaves the other lanes alone."""
+        self._undecided.update((_lease(delivery), None) for delivery in deliveries)
+        to_blame = True
+        try:
+            await self._send_through(lane_id, deliveries, leased_at, spans)
+        except (Unavailable, DomainError) as away:
+            to_blame = False
+            log.warning("sending postponed: %s", away)
+        except Exception:  # whatever it was: its deliveries are tried again, and end as poison if it stays
+            log.exception("a send ended by a defect")
+        finally:
+            for delivery in deliveries:
+                if _lease(delivery) in self._undecided:
+                    self._put(_abandoned(delivery, to_blame=to_blame))
+
+    async def _send_through(
+        self, lane_id: int, deliveries: Sequence[Claimed], leased_at: float, spans: BatchSpans
+    ) -> None:
         try:
             lane = await self._lanes.get(lane_id)
         except LaneUnusable as unusable:
@@ -196,29 +204,42 @@ class DispatchEngine:
         if lane.stopped:
             self._hold(deliveries, "lane stopped")
             return
-        room = max(0, self._lane_limit - lane.in_flight)
-        for delivery in deliveries[room:]:
-            self._put(Record(delivery, DeliveryState.RETRY_WAIT, delay=timedelta(seconds=1), tried=False))
-        opened = [
+        readable = [
             one
-            for delivery in deliveries[:room]
-            if (one := await self._open(delivery, lane, leased_at, spans)) is not None
+            for delivery in self._within_share(lane, deliveries)
+            if (one := await self._open(delivery, lane, spans)) is not None
         ]
-        once = [one.claimed for one in opened if one.claimed.at_most_once]
-        if once:
-            allowed = await mark_writing(self._pool, once)
-            for claimed in once:
-                if claimed.delivery_id not in allowed:
-                    self._put(Record(claimed, DeliveryState.READY, tried=False))
-            opened = [one for one in opened if not one.claimed.at_most_once or one.claimed.delivery_id in allowed]
+        opened = await self._marked(readable)
         size = lane.provider.max_batch
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(opened), size):
-                group.create_task(self._send_batch(lane, opened[start : start + size]))
+                group.create_task(self._send_batch(lane, opened[start : start + size], leased_at))
 
-    async def _send_batch(self, lane: Lane, batch: Sequence[_Open]) -> None:
-        remaining = LEASE.total_seconds() - (time.monotonic() - batch[0].leased_at)
-        if remaining < (lane.provider.timeout + LEASE_MARGIN).total_seconds():
+    def _within_share(self, lane: Lane, deliveries: Sequence[Claimed]) -> Sequence[Claimed]:
+        """Those the lane takes now; the others come again soon."""
+        limit = self._lane_limit if len(self._lanes.all()) > 1 else self._total
+        room = max(0, limit - lane.in_flight)
+        for delivery in deliveries[room:]:
+            self._put(Record(delivery, DeliveryState.RETRY_WAIT, delay=OVER_SHARE, tried=False))
+        for delivery in deliveries[:room]:
+            self._undecided[_lease(delivery)] = lane
+            lane.enter()
+        return deliveries[:room]
+
+    async def _marked(self, opened: Sequence[_Open]) -> Sequence[_Open]:
+        """At most once: the ledger knows of the write before it happens, and a lost lease forbids it."""
+        once = [one.claimed for one in opened if one.claimed.at_most_once]
+        if not once:
+            return opened
+        allowed = await mark_writing(self._pool, once)
+        for claimed in once:
+            if claimed.delivery_id not in allowed:
+                self._put(Record(claimed, DeliveryState.READY, tried=False))
+        return [one for one in opened if not one.claimed.at_most_once or one.claimed.delivery_id in allowed]
+
+    async def _send_batch(self, lane: Lane, batch: Sequence[_Open], leased_at: float) -> None:
+        left = leased_at + (LEASE - LEASE_MARGIN).total_seconds() - time.monotonic()
+        if left < lane.provider.timeout.total_seconds():
             for one in batch:
                 self._put(Record(one.claimed, DeliveryState.READY, tried=False))
             return
@@ -227,22 +248,23 @@ class DispatchEngine:
         for one in batch:
             one.started_ns = now
             by_delivery[one.claimed.delivery_id] = one
-        lane.in_flight += len(batch)
 
         def report(message: Message, result: Result) -> None:
             one = by_delivery.pop(message.delivery_id, None)
             if one is not None:
-                lane.in_flight -= 1
                 self._answered(one, result)
 
+        # A provider that breaks its contract must not strand deliveries: what it did not report is unknown.
         try:
-            await lane.provider.send([one.message for one in batch], report)
+            async with asyncio.timeout(left):
+                await lane.provider.send([one.message for one in batch], report)
+        except Exception:  # nor may it take the batches beside this one with it
+            log.exception("provider %s raised or never ended", lane.config.kind, extra={"lane": lane.config.name})
         finally:
-            # A provider that breaks its contract must not strand deliveries: what it did not report is unknown.
             for one in list(by_delivery.values()):
                 report(one.message, Result(Outcome.UNKNOWN, "not reported"))
 
-    async def _open(self, delivery: Claimed, lane: Lane, leased_at: float, spans: BatchSpans) -> _Open | None:
+    async def _open(self, delivery: Claimed, lane: Lane, spans: BatchSpans) -> _Open | None:
         try:
             sealer = await self._keys.sealer(delivery.app_id)
             address = Address.FromString(sealer.open("address", delivery.address_id.bytes, "address", delivery.address))
@@ -265,7 +287,7 @@ class DispatchEngine:
             collapse_key=delivery.collapse_key,
             traceparent=context,
         )
-        return _Open(delivery, message, lane, leased_at, context=context)
+        return _Open(delivery, message, lane, context=context)
 
     def _answered(self, one: _Open, result: Result) -> None:
         claimed, lane = one.claimed, one.lane
@@ -283,6 +305,7 @@ class DispatchEngine:
             random=self._random,
         )
         elapsed = (time.time_ns() - one.started_ns) / 1e9
+        key = receipt_key(lane.config.lane_id, result) if self._channel is Channel.SMS else ""
         self._put(
             Record(
                 claimed,
@@ -291,7 +314,7 @@ class DispatchEngine:
                 outcome=result.outcome,
                 code=_clean(result.code, 64),
                 provider_message_id=_clean(result.provider_message_id, 1_024),
-                receipt_key=receipt_key(lane.config.lane_id, result) if self._channel is Channel.SMS else "",
+                receipt_key=_clean(key, 1_024),
                 delay=decision.delay,
                 ambiguous=decision.ambiguous,
                 seconds_ago=elapsed,
@@ -324,25 +347,31 @@ class DispatchEngine:
             self._put(Record(delivery, DeliveryState.HELD, code=code, delay=delay, tried=False))
 
     def _put(self, done: Record) -> None:
-        self._undecided.discard(done.claimed.delivery_id)
+        lane = self._undecided.pop(_lease(done.claimed), None)
+        if lane is not None:
+            lane.leave()
         self._recorder.put(done)
 
     def _recorded(self, records: Sequence[Record], held: set[UUID]) -> None:
-        now = datetime.now(UTC)
+        now_ms = time.time_ns() // 1_000_000
         for done in records:
             if done.claimed.delivery_id not in held:
                 log.warning("a lease was lost before its outcome was recorded", extra={"state": done.state.name})
             elif done.state.terminal:
                 self._terminal.labels(self._channel.slug, done.state.name.lower()).inc()
                 if done.state is DeliveryState.SENT:
-                    age = (now - done.claimed.planned_at).total_seconds()
-                    self._age.labels(self._channel.slug, done.claimed.priority.slug).observe(age)
+                    age_ms = now_ms - timestamp_ms(done.claimed.notification_id)
+                    self._age.labels(self._channel.slug, done.claimed.priority.slug).observe(age_ms / 1_000)
         self._capacity.give_back(len(records))
 
 
+def _lease(claimed: Claimed) -> _Lease:
+    return claimed.delivery_id, claimed.lease_gen
+
+
 def _clean(text: str, limit: int) -> str:
-    """A peer's word as Postgres can store it."""
-    return text.replace("\0", "")[:limit]
+    """A peer's word as Postgres can store it: without NUL and lone surrogates."""
+    return text.replace("\0", "").encode(errors="replace").decode()[:limit]
 
 
 def _abandoned(delivery: Claimed, *, to_blame: bool) -> Record:

@@ -36,12 +36,14 @@ class Recorder:
 
     async def run(self) -> None:
         """Write until cancelled."""
+        singly = 0  # how many of those in front are written one by one, because they could not be together
         while True:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            size = 1 if singly else MAX_BATCH
+            batch, self._waiting = self._waiting[:size], self._waiting[size:]
             try:
                 held = await record(self._pool, batch)
             except (Unavailable, DomainError) as away:
@@ -51,14 +53,10 @@ class Recorder:
                 continue
             except Exception:  # a record that cannot be written must not hold back the others; its lease ends by itself
                 log.exception("outcomes cannot be written", extra={"count": len(batch)})
-                held = await self._one_by_one(batch) if len(batch) > 1 else set()
+                if len(batch) > 1:
+                    singly = len(batch)
+                    self._waiting = batch + self._waiting
+                    continue
+                held = set()
+            singly = max(0, singly - 1)
             self._recorded(batch, held)
-
-    async def _one_by_one(self, batch: Sequence[Record]) -> set[UUID]:
-        held: set[UUID] = set()
-        for done in batch:
-            try:
-                held |= await record(self._pool, [done])
-            except Exception:  # as above
-                log.exception("an outcome cannot be written")
-        return held

@@ -6,7 +6,7 @@ import grpc
 
 from clarion.internal.dispatch.v1 import dispatch_service_pb2 as pb
 from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import DispatchServiceServicer
-from clarion_channels.engine.lanes import Lanes, LaneUnusable
+from clarion_channels.engine.lanes import Lanes, LaneUnknown, LaneUnusable
 from clarion_channels.port import ProviderUnavailable
 from clarion_kit.errors import DomainError, ErrorReason
 
@@ -42,10 +42,8 @@ class DispatchRpc(DispatchServiceServicer):
         try:
             lane = await self._lanes.get(request.lane_id)
             await asyncio.wait_for(lane.provider.probe(), PROBE_TIMEOUT_SECONDS)
-        except LaneUnusable as unusable:
-            if str(unusable) == "no such account":
-                raise DomainError(ErrorReason.PROVIDER_NOT_FOUND, "no such lane of this channel") from None
-            return pb.ProbeResponse(ok=False, detail=str(unusable))
-        except (ProviderUnavailable, TimeoutError) as away:
+        except LaneUnknown:
+            raise DomainError(ErrorReason.PROVIDER_NOT_FOUND, "no such lane of this channel") from None
+        except (LaneUnusable, ProviderUnavailable, TimeoutError) as away:
             return pb.ProbeResponse(ok=False, detail=str(away) or "no answer in time")
         return pb.ProbeResponse(ok=True)

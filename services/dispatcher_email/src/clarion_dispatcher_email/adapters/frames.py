@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+from google.protobuf.message import DecodeError
+
 from clarion.internal.content.v1.rendered_pb2 import MailFrame
 from clarion_channels.mail.frame import CorruptFrame, verify_frame
 from clarion_channels.providers.smtp.frames import FrameUnavailable
@@ -40,9 +42,9 @@ class LedgerFrames:
             raise FrameUnavailable(str(away)) from away
         if stored is None:
             raise FrameUnavailable("no such frame")
-        frame = MailFrame.FromString(stored)
         try:
+            frame = MailFrame.FromString(stored)
             verify_frame(frame, sha256)
-        except CorruptFrame as bad:
+        except (DecodeError, CorruptFrame) as bad:
             raise FrameUnavailable("the stored frame is damaged") from bad
         return frame

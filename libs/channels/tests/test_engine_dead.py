@@ -1,0 +1,70 @@
+"""Dead addresses on their way to the preference service."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from clarion_channels.engine.dead import BATCH, QUEUE, DeadAddress, DeadAddresses
+from clarion_kit.errors import DomainError, unavailable
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def dead(number: int) -> DeadAddress:
+    return DeadAddress(1, UUID(int=number), NOW)
+
+
+class Preference:
+    """Takes reports unless it is away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.reports: list[list[DeadAddress]] = []
+
+    async def report(self, addresses: Sequence[DeadAddress]) -> None:
+        if self.away:
+            raise unavailable("preference")
+        self.reports.append(list(addresses))
+
+
+async def test_flush_reports_everything_in_batches_and_in_order() -> None:
+    preference = Preference()
+    queue = DeadAddresses(preference.report)
+    for number in range(BATCH + 1):
+        queue.put(dead(number))
+
+    await queue.flush()
+    await queue.flush()
+
+    assert [len(report) for report in preference.reports] == [BATCH, 1]
+    assert [address for report in preference.reports for address in report] == [dead(n) for n in range(BATCH + 1)]
+
+
+async def test_flush_keeps_what_could_not_be_reported() -> None:
+    preference = Preference()
+    queue = DeadAddresses(preference.report)
+    queue.put(dead(1))
+    queue.put(dead(2))
+    preference.away = True
+    with pytest.raises(DomainError):
+        await queue.flush()
+    queue.put(dead(3))
+
+    preference.away = False
+    await queue.flush()
+
+    assert preference.reports == [[dead(1), dead(2), dead(3)]]
+
+
+async def test_queue_is_bounded_and_keeps_the_newest() -> None:
+    preference = Preference()
+    queue = DeadAddresses(preference.report)
+    for number in range(QUEUE + 5):
+        queue.put(dead(number))
+
+    await queue.flush()
+
+    reported = [address for report in preference.reports for address in report]
+    assert reported == [dead(number) for number in range(5, QUEUE + 5)]

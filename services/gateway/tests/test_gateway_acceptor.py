@@ -1,0 +1,114 @@
+"""Group commit: what gathers, what overflows, what a failing commit leaves behind."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from clarion_gateway.acceptor import Acceptor
+from clarion_kit.bus import JetStreamBus
+from clarion_kit.errors import DomainError, ErrorReason
+from clarion_kit.subjects import plan_lane, plan_lanes
+from clarion_kit.telemetry.provider import Telemetry
+from clarion_kit.vocabulary import Priority
+from clarion_ledger.accept import Accepted, AcceptItem
+from clarion_ledger.runway import Runway
+from clarion_testkit.plugin import App, Database
+
+QUEUE = 300
+
+
+@pytest_asyncio.fixture
+async def acceptor(database: Database, bus: JetStreamBus, telemetry: Telemetry) -> AsyncIterator[Acceptor]:
+    """Not committing yet: tests enter `running` themselves."""
+    runway = Runway(database.pool, bus, plan_lanes())
+    await runway.refresh()
+    yield Acceptor(database.pool, bus, runway, telemetry, batch=100, queue=QUEUE)
+
+
+def item(app: App, category_id: int | None = None, *, enqueue: bool = False) -> AcceptItem:
+    event_id = uuid4().hex
+    return AcceptItem(
+        app_id=app.app_id,
+        event_id=event_id,
+        payload_hash=hashlib.sha256(event_id.encode()).digest(),
+        category_id=category_id if category_id is not None else app.categories["transactional"],
+        priority=Priority.NORMAL,
+        recipient_count=1,
+        deliver_at=None,
+        expire_at=None,
+        time_to_live=timedelta(hours=1),
+        payload=b"sealed",
+        traceparent="",
+        enqueue=enqueue,
+    )
+
+
+def commits(telemetry: Telemetry) -> float:
+    return telemetry.metrics.registry.get_sample_value("clarion_accept_commit_seconds_count") or 0.0
+
+
+async def test_sends_that_gathered_share_commits_up_to_the_batch(
+    acceptor: Acceptor, app: App, telemetry: Telemetry
+) -> None:
+    waiting = [asyncio.create_task(acceptor.accept([item(app)])) for _ in range(250)]
+    await asyncio.sleep(0)
+
+    async with acceptor.running(), asyncio.timeout(10):
+        results = [await task for task in waiting]
+
+    assert all(isinstance(result, Accepted) and result.fresh for [result] in results)
+    assert commits(telemetry) == 3
+
+
+async def test_full_queue_is_refused_and_keeps_what_waits(acceptor: Acceptor, app: App) -> None:
+    waiting = asyncio.create_task(acceptor.accept([item(app) for _ in range(QUEUE)]))  # noqa: RUF006  # awaited below
+    await asyncio.sleep(0)
+
+    with pytest.raises(DomainError) as refused:
+        await acceptor.accept([item(app)])
+    async with acceptor.running(), asyncio.timeout(10):
+        results = await waiting
+        [after] = await acceptor.accept([item(app)])
+
+    assert refused.value.reason is ErrorReason.OVERLOADED
+    assert len(results) == QUEUE
+    assert isinstance(after, Accepted)
+
+
+async def test_caller_that_gave_up_disturbs_nobody(acceptor: Acceptor, app: App) -> None:
+    gone, staying = (asyncio.create_task(acceptor.accept([item(app)])) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+
+    async with acceptor.running(), asyncio.timeout(10):
+        [result] = await staying
+
+    assert isinstance(result, Accepted)
+
+
+async def test_defect_in_a_commit_is_its_callers_answer_and_the_next_commit_goes_on(
+    acceptor: Acceptor, app: App, database: Database
+) -> None:
+    await database.pool.execute("ALTER TABLE ledger.notification ADD CHECK (category_id > 0) NOT VALID")
+
+    async with acceptor.running(), asyncio.timeout(10):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await acceptor.accept([item(app, category_id=-1)])
+        results = await asyncio.gather(*(acceptor.accept([item(app)]) for _ in range(4)))
+
+    assert all(isinstance(result, Accepted) for [result] in results)
+
+
+async def test_accepted_ids_are_on_the_bus_when_it_stops(acceptor: Acceptor, app: App, bus: JetStreamBus) -> None:
+    assert acceptor.goes_straight(Priority.NORMAL, app.app_id)
+
+    async with acceptor.running(), asyncio.timeout(10):
+        await acceptor.accept([item(app, enqueue=True) for _ in range(150)])
+
+    assert (await bus.depth(plan_lane(Priority.NORMAL))).waiting == 2

@@ -1,0 +1,114 @@
+"""Which account serves."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from clarion_kit.vocabulary import Channel
+from clarion_ledger.config import LaneConfig, Route, Snapshot, Target
+from clarion_planner.routing import choose_lane
+
+APP = 7
+A, B, C = Target(1, 100), Target(2, 100), Target(3, 100)
+
+
+def lane(lane_id: int, kind: str = "smpp", channel: Channel = Channel.SMS, *, enabled: bool = True) -> LaneConfig:
+    return LaneConfig(lane_id, APP, f"lane{lane_id}", kind, channel, enabled, b"")
+
+
+def snapshot(lanes: list[LaneConfig], *routes: Route) -> Snapshot:
+    return Snapshot(
+        lanes={one.lane_id: one for one in lanes}, routes={(APP, lanes[0].channel): routes} if routes and lanes else {}
+    )
+
+
+def chosen(
+    known: Snapshot, *, country: str = "KR", locale: str = "ko-KR", hint: str = "", channel: Channel = Channel.SMS
+) -> int | None:
+    return choose_lane(known, APP, channel, country=country, locale=locale, hint=hint, random=Random(1))
+
+
+THREE = [lane(1), lane(2), lane(3)]
+
+
+@pytest.mark.parametrize(
+    ("routes", "country", "locale", "expected"),
+    [
+        pytest.param([], "KR", "ko", 1, id="no routes: the first account"),
+        pytest.param([Route("", "", (B,))], "KR", "ko", 2, id="for everyone"),
+        pytest.param([Route("", "", (A,)), Route("KR", "", (B,))], "KR", "ko", 2, id="country before everyone"),
+        pytest.param([Route("", "ko", (A,)), Route("KR", "", (B,))], "KR", "ko", 2, id="country before locale"),
+        pytest.param([Route("KR", "", (A,)), Route("KR", "ko", (B,))], "KR", "ko", 2, id="both before one"),
+        pytest.param(
+            [Route("", "zh", (A,)), Route("", "zh-Hant", (B,))], "TW", "zh-Hant-TW", 2, id="longer locale first"
+        ),
+        pytest.param([Route("", "zh", (A,))], "TW", "ZH-hant", 1, id="locale by prefix, any case"),
+        pytest.param([Route("", "zh", (A,)), Route("", "", (B,))], "", "zhx", 2, id="prefix of whole subtags only"),
+        pytest.param([Route("JP", "", (A,))], "KR", "ko", None, id="no route matches"),
+        pytest.param([Route("JP", "", (A,)), Route("", "", (B,))], "", "", 2, id="nothing known of the recipient"),
+        pytest.param(
+            [Route("KR", "", (Target(9, 100),)), Route("", "", (B,))], "KR", "ko", 2, id="unusable: the next one"
+        ),
+        pytest.param(
+            [Route("KR", "", (Target(1, 0),)), Route("", "", (B,))], "KR", "ko", 2, id="weight 0: the next one"
+        ),
+        pytest.param([Route("KR", "", (Target(1, 0), C))], "KR", "ko", 3, id="weight 0 takes no share"),
+        pytest.param([Route("KR", "", ())], "KR", "ko", None, id="route to nobody"),
+    ],
+)
+def test_most_specific_usable_route_serves(
+    routes: list[Route], country: str, locale: str, expected: int | None
+) -> None:
+    assert chosen(snapshot(THREE, *routes), country=country, locale=locale) == expected
+
+
+def test_targets_share_by_weight() -> None:
+    known = snapshot(THREE, Route("", "", (Target(1, 75), Target(2, 25))))
+    random = Random(3)
+
+    shares = Counter(
+        choose_lane(known, APP, Channel.SMS, country="", locale="", hint="", random=random) for _ in range(4_000)
+    )
+
+    assert set(shares) == {1, 2}
+    assert 0.72 < shares[1] / 4_000 < 0.78
+
+
+@pytest.mark.parametrize(
+    ("lanes", "expected"),
+    [
+        ([lane(1, enabled=False), lane(2)], 2),
+        ([lane(1, enabled=False)], None),
+        ([lane(1, channel=Channel.EMAIL)], None),
+        ([LaneConfig(1, APP + 1, "other", "smpp", Channel.SMS, True, b"")], None),
+    ],
+)
+def test_only_enabled_accounts_of_the_app_and_channel_serve(lanes: list[LaneConfig], expected: int | None) -> None:
+    assert chosen(snapshot(lanes)) == expected
+
+
+def test_disabled_account_loses_its_share_of_a_route() -> None:
+    known = snapshot([lane(1, enabled=False), lane(2)], Route("", "", (Target(1, 999), Target(2, 1))))
+
+    assert chosen(known) == 2
+
+
+@pytest.mark.parametrize(
+    ("hint", "lanes", "expected"),
+    [
+        ("fcm", [lane(1, "huawei", Channel.ANDROID), lane(2, "fcm", Channel.ANDROID)], 2),
+        ("huawei", [lane(1, "fcm", Channel.ANDROID), lane(2, "huawei", Channel.ANDROID)], 2),
+        ("huawei", [lane(1, "fcm", Channel.ANDROID)], None),
+        ("huawei", [lane(1, "own-relay", Channel.ANDROID)], 1),
+        ("", [lane(1, "fcm", Channel.ANDROID)], 1),
+    ],
+)
+def test_android_device_goes_to_an_account_that_speaks_to_its_push_service(
+    hint: str, lanes: list[LaneConfig], expected: int | None
+) -> None:
+    assert chosen(snapshot(lanes), hint=hint, channel=Channel.ANDROID) == expected
+
+
+def test_hints_bind_no_other_channel() -> None:
+    assert chosen(snapshot([lane(1, "apns", Channel.IOS)]), hint="apns-dev", channel=Channel.IOS) == 1
