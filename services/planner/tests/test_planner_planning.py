@@ -141,6 +141,16 @@ async def test_first_available_sends_on_one_channel_and_says_so_of_the_others(p:
     assert reasons(deliveries) == {IOS: Reason.NO_ADDRESS, MAIL: None, SMS: Reason.CHANNEL_NOT_CHOSEN}
 
 
+async def test_first_available_passes_over_a_channel_without_a_route(p: Plant) -> None:
+    await p.pool.execute("UPDATE ledger.lane SET enabled = false WHERE lane_id = $1", p.lanes[MAIL])
+    await p.config.refresh()
+    p.preferences.reachable = {SMS, MAIL}
+
+    deliveries = await p.planned(literal(MAIL, SMS, first_only=True))
+
+    assert reasons(deliveries) == {MAIL: Reason.NO_ROUTE, SMS: None}
+
+
 async def test_planning_again_gives_the_same_delivery_ids(p: Plant) -> None:
     [source] = await p.sources(literal())
 

@@ -38,6 +38,7 @@ class Message:
 Report = Callable[[Message, Result], None]
 """Called exactly once for each message of a batch, as soon as its answer is known; never raises, never blocks."""
 
+
 class Receipts(Protocol):
     """Where a provider with a receipt path of its own (SMPP) puts what came back; returns once it is durable."""
 

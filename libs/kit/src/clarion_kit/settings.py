@@ -43,7 +43,7 @@ class Common(BaseSettings):
     subject_prefix: str = Field("clarion", pattern=r"^[a-z0-9-]{1,32}$", description="First token of every subject.")
     stream_replicas: int = Field(1, ge=1, le=5, description="Replicas of each JetStream stream; 3 in production.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
-    stop_grace_seconds: float = Field(20.0, gt=0, le=600, description="Longest time from SIGTERM to exit.")
+    stop_grace_seconds: float = Field(45.0, gt=0, le=600, description="Longest time from SIGTERM to exit.")
 
     @field_validator("grpc_listen", "http_listen", "metrics_listen")
     @classmethod

@@ -50,6 +50,13 @@ async def build(d: Daemon, s: Settings) -> None:
     d.every("config", config.POLL, cache.refresh)
     d.every("runway", runway.REFRESH, lanes.refresh)
     for lane in plan_lanes():
-        width = s.width + 1 if lane.priority is Priority.URGENT else s.width
-        d.consume(bus, lane, consumer.handler(lane.priority), width=width)
+        # Urgent messages mostly hold one id each, others many: about as much work in one batch either way.
+        urgent = lane.priority is Priority.URGENT
+        d.consume(
+            bus,
+            lane,
+            consumer.handler(lane.priority),
+            width=s.width + 1 if urgent else s.width,
+            max_messages=100 if urgent else 16,
+        )
     d.serve(Unbuilt(planner_service_pb2.DESCRIPTOR.services_by_name["PlannerService"]).add_to)

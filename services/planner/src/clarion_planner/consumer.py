@@ -1,8 +1,10 @@
 """The PLAN lanes: plan what waits, commit, hand the deliveries on."""
 
+import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -24,8 +26,9 @@ from clarion_planner.planning import Planning
 
 log = logging.getLogger(__name__)
 
-CHUNK = 500
-"""Notifications planned in one transaction."""
+CHUNK = 250
+"""Notifications planned in one transaction: about 40 ms of this process's time, which urgent ones may have to wait for."""
+YIELD_SECONDS = 0.25
 
 
 class PlanConsumer:
@@ -39,6 +42,9 @@ class PlanConsumer:
         self._tracing = telemetry.tracing
         self._planned = telemetry.metrics.counter(names.PLANNED)
         self._age = telemetry.metrics.histogram(names.PLAN_AGE)
+        self._urgent = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
 
     def handler(self, priority: Priority) -> Callable[[Batch], Awaitable[Verdict]]:
         """The bus handler of one priority."""
@@ -47,13 +53,31 @@ class PlanConsumer:
             ids = sorted(UUID(bytes=id_) for id_ in batch.ids)
             try:
                 for start in range(0, len(ids), CHUNK):
-                    await self._plan(ids[start : start + CHUNK], priority, batch.link)
+                    async with self._turn(priority):
+                        await self._plan(ids[start : start + CHUNK], priority, batch.link)
             except (Unavailable, DomainError) as away:
                 log.warning("planning postponed: %s", away)
                 return Verdict.LATER
             return Verdict.ACK
 
         return handle
+
+    @asynccontextmanager
+    async def _turn(self, priority: Priority) -> AsyncIterator[None]:
+        """Urgent work goes at once; other chunks let it pass, yet wait no longer than `YIELD_SECONDS` each."""
+        if priority is not Priority.URGENT:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._calm.wait(), YIELD_SECONDS)
+            yield
+            return
+        self._urgent += 1
+        self._calm.clear()
+        try:
+            yield
+        finally:
+            self._urgent -= 1
+            if not self._urgent:
+                self._calm.set()
 
     async def _plan(self, ids: Sequence[UUID], priority: Priority, link: str) -> None:
         sources = await planning.load(self._pool, ids)

@@ -8,7 +8,9 @@ ends with a suppressed delivery that says so.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from random import Random
+from typing import TypeAlias
 from uuid import UUID
 
 from google.protobuf.message import DecodeError
@@ -67,6 +69,10 @@ class _Case:
     candidates: list[Candidate]
     suppressed: list[Suppressed]
     template_version: int | None = None
+
+
+_Routed: TypeAlias = tuple[_Case, Candidate, int, UUID]
+"""A candidate with its lane and the id of its delivery; those of one case stand together."""
 
 
 class Planning:
@@ -191,9 +197,6 @@ class Planning:
                 continue
             wanted = replace(case.job.wanted, channels=allowed)
             candidates, suppressed = decide(wanted, case.recipient, contents)
-            if wanted.first_only:
-                candidates, others = keep_first_channel(candidates)
-                suppressed += others
             case.candidates = candidates
             case.suppressed += suppressed
 
@@ -202,13 +205,16 @@ class Planning:
         for case in cases:
             for suppressed in case.suppressed:
                 deliveries[case.job.source.notification_id].append(_suppressed(case, suppressed))
-        routed: list[tuple[_Case, Candidate, int, UUID]] = []
+        routed: list[_Routed] = []
         for case, candidate, lane_id in await self._route(cases):
             if lane_id is None:
                 closed = Suppressed(candidate.channel, Closed(Gate.ROUTE, Reason.NO_ROUTE))
                 deliveries[case.job.source.notification_id].append(_suppressed(case, closed, candidate))
             else:
                 routed.append((case, candidate, lane_id, _id(case, candidate.channel, candidate)))
+        routed, passed_over = _first_channels(routed)
+        for case, suppressed in passed_over:
+            deliveries[case.job.source.notification_id].append(_suppressed(case, suppressed))
         asked = [query for case, candidate, _, id_ in routed if (query := _cap_query(case, candidate, id_)).caps]
         answers = await self._caps.acquire(asked)
         by_delivery = {query.delivery_id: answer for query, answer in zip(asked, answers, strict=True)}
@@ -267,6 +273,21 @@ class Planning:
             template_version=case.template_version,
             country=case.recipient.country or None,
         )
+
+
+def _first_channels(routed: Sequence[_Routed]) -> tuple[list[_Routed], list[tuple[_Case, Suppressed]]]:
+    """FIRST_AVAILABLE: of a recipient's channels that have a route the first serves; the others are not chosen."""
+    kept: list[_Routed] = []
+    passed_over: list[tuple[_Case, Suppressed]] = []
+    for _, group in groupby(routed, key=lambda entry: id(entry[0])):
+        entries = list(group)
+        case, first, *_ = entries[0]
+        if case.job.wanted.first_only:
+            _, others = keep_first_channel([candidate for _, candidate, _, _ in entries])
+            passed_over += [(case, other) for other in others]
+            entries = [entry for entry in entries if entry[1].channel is first.channel]
+        kept += entries
+    return kept, passed_over
 
 
 def _wanted(notification: Notification) -> Wanted:
