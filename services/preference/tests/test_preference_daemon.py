@@ -372,7 +372,7 @@ async def test_methods_of_later_answer_that_they_are_not_built(channel: grpc.aio
             await call
         info, _ = details(refused.value)
         assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        assert (info.reason, info.metadata["method"]) == ("NOT_BUILT", f"/clarion.{path}")
+        assert (info.reason, info.metadata["method"]) == ("NOT_BUILT", f"clarion.{path}")
 
 
 async def test_every_public_method_of_the_daemon_is_served(channel: grpc.aio.Channel) -> None:

@@ -31,6 +31,7 @@ from clarion_ledger.keys import KeyRing, load_wrapper
 
 REPORT_TIMEOUT = timedelta(seconds=2)
 FLUSH_DEAD = timedelta(milliseconds=500)
+SHOW_LANES = timedelta(seconds=1)
 
 
 class DispatcherSettings(Common):
@@ -90,6 +91,7 @@ async def build_dispatcher(
     d.ready_when(nats=bus.ping, postgres=partial(db.ping, pool))
     d.every("config", config.POLL, cache.refresh)
     d.every("dead addresses", FLUSH_DEAD, dead.flush)
+    d.every("lane gauges", SHOW_LANES, engine.show_lanes)
     for lane in dispatch_lanes(channel):
         width = s.width + 1 if lane.priority is Priority.URGENT else s.width
         d.consume(bus, lane, engine.handler(lane.priority), width=width)

@@ -28,7 +28,6 @@ from clarion_kit.settings import Common
 from clarion_kit.subjects import ACK_WAIT, Lane, Stream, StreamSpec, Subjects, all_lanes
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.telemetry.tracing import Attributes
 from clarion_kit.tls import TlsFiles
 
 log = logging.getLogger(__name__)
@@ -177,14 +176,12 @@ class JetStreamBus:
         """Put ids on a lane, `MAX_IDS` a message, each confirmed by its stream. Raises BusUnavailable with nothing
         known about the ids not confirmed: they may arrive or not."""
         kind = Kind.KIND_NOTIFICATION if lane.stream is Stream.PLAN else Kind.KIND_DELIVERY
-        attributes: Attributes = {
-            names.Attr.SYSTEM: "nats",
-            names.Attr.OPERATION: "send",
-            names.Attr.OPERATION_TYPE: "send",
-            names.Attr.DESTINATION: lane.destination,
-            names.Attr.BATCH: len(ids),
-        }
-        with self._tracing.batch(f"send {lane.destination}", SpanKind.PRODUCER, traceparents, attributes) as spans:
+        with self._tracing.batch(
+            f"send {lane.destination}",
+            SpanKind.PRODUCER,
+            traceparents,
+            names.messaging("send", lane.destination, len(ids)),
+        ) as spans:
             header = next(iter(spans.contexts.values()), "")
             chunks = [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
             async with asyncio.TaskGroup() as group:

@@ -16,7 +16,7 @@ from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.subjects import Lane, Stream
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.telemetry.tracing import Attributes, BatchSpans
+from clarion_kit.telemetry.tracing import BatchSpans
 from clarion_kit.vocabulary import Channel, Priority
 from clarion_ledger import flow, planning
 from clarion_ledger.db import Pool
@@ -85,18 +85,11 @@ class PlanConsumer:
         live = [source for source in sources if not source.expired]
         if not live:
             return
-        attributes: Attributes = {
-            names.Attr.SYSTEM: "nats",
-            names.Attr.OPERATION: "process",
-            names.Attr.OPERATION_TYPE: "process",
-            names.Attr.DESTINATION: f"PLAN.{priority.slug}",
-            names.Attr.BATCH: len(live),
-        }
         with self._tracing.batch(
             f"process PLAN.{priority.slug}",
             SpanKind.CONSUMER,
             [source.traceparent for source in live],
-            attributes,
+            names.messaging("process", f"PLAN.{priority.slug}", len(live)),
             link,
         ) as spans:
             plans = [self._onward(plan, spans) for plan in await self._rules.plans(live)]

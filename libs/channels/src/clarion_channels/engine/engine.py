@@ -8,7 +8,7 @@ timeout and a margin left, so that whoever takes over after the lease cannot ove
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.sealing import Unsealable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.telemetry.tracing import Attributes, BatchSpans
+from clarion_kit.telemetry.tracing import BatchSpans
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
 from clarion_ledger.db import Pool
 from clarion_ledger.dispatching import Claimed, Record, claim, mark_writing
@@ -99,6 +99,7 @@ class DispatchEngine:
         self._attempts = telemetry.metrics.counter(names.ATTEMPTS)
         self._terminal = telemetry.metrics.counter(names.TERMINAL)
         self._age = telemetry.metrics.histogram(names.DELIVERY_AGE)
+        self._in_flight = telemetry.metrics.gauge(names.LANE_IN_FLIGHT)
         self._recorder = Recorder(pool, self._recorded)
         self._sending: set[asyncio.Task[None]] = set()
         self._undecided: dict[_Lease, Lane | None] = {}
@@ -117,15 +118,24 @@ class DispatchEngine:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["DispatchEngine"]:
-        """Write outcomes while entered. Leave it after `drain`."""
-        recording = asyncio.create_task(self._recorder.run())
-        try:
-            yield self
-        finally:
-            recording.cancel()
-            for task in tuple(self._sending):
-                task.cancel()
-            await asyncio.gather(recording, *self._sending, return_exceptions=True)
+        """Write outcomes while entered. Leave it after `drain`. A recorder that fails ends whoever entered."""
+        async with asyncio.TaskGroup() as group:
+            recording = group.create_task(self._recorder.run())
+            try:
+                yield self
+            finally:
+                recording.cancel()
+                for task in tuple(self._sending):
+                    task.cancel()
+                await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def show_lanes(self) -> None:
+        """Bring the gauge of what is open with providers up to date."""
+        open_by_kind = Counter({lane.config.kind: 0 for lane in self._lanes.all()})
+        for lane in self._lanes.all():
+            open_by_kind[lane.config.kind] += lane.in_flight
+        for kind, count in open_by_kind.items():
+            self._in_flight.labels(self._channel.slug, kind).set(count)
 
     async def drain(self) -> None:
         """Return when every delivery in hand is recorded."""
@@ -150,18 +160,11 @@ class DispatchEngine:
         return Verdict.ACK
 
     async def _send_all(self, claimed: Sequence[Claimed], leased_at: float, link: str) -> None:
-        attributes: Attributes = {
-            names.Attr.SYSTEM: "nats",
-            names.Attr.OPERATION: "process",
-            names.Attr.OPERATION_TYPE: "process",
-            names.Attr.DESTINATION: f"DISPATCH.{self._channel.slug}",
-            names.Attr.BATCH: len(claimed),
-        }
         with self._tracing.batch(
             f"process DISPATCH.{self._channel.slug}",
             SpanKind.CONSUMER,
             [delivery.traceparent for delivery in claimed],
-            attributes,
+            names.messaging("process", f"DISPATCH.{self._channel.slug}", len(claimed)),
             link,
         ) as spans:
             by_lane: dict[int, list[Claimed]] = defaultdict(list)

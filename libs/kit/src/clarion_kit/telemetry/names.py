@@ -28,6 +28,17 @@ class Attr:
     ERROR_TYPE: Final = "error.type"
 
 
+def messaging(operation: str, destination: str, count: int) -> dict[str, str | int]:
+    """Attributes of a span over a batch of ids on the bus; `operation` is "send" or "process"."""
+    return {
+        Attr.SYSTEM: "nats",
+        Attr.OPERATION: operation,
+        Attr.OPERATION_TYPE: operation,
+        Attr.DESTINATION: destination,
+        Attr.BATCH: count,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric: Prometheus name, help text, label names; buckets make it a histogram of seconds."""
