@@ -17,7 +17,7 @@ REQUIRED = {
     "planner": ("DATABASE_URL", "NATS_URL", "KEK_FILE"),
     **dict.fromkeys(mesh.DISPATCHERS, ("DATABASE_URL", "NATS_URL", "KEK_FILE")),
     "scheduler": ("DATABASE_URL", "NATS_URL"),
-    "tracker": ("DATABASE_URL",),
+    "tracker": ("DATABASE_URL", "KEK_FILE"),
     "monitor": ("DATABASE_URL", "NATS_URL"),
 }
 

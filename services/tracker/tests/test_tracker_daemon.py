@@ -19,11 +19,15 @@ from clarion_tracker.settings import Settings
 
 from .tracker_ledger_samples import claimed_sms, receipt_of, send
 
-ENV = {"CLARION_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "CLARION_INSECURE": "1"}
+ENV = {
+    "CLARION_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "CLARION_KEK_FILE": "kek.json",
+    "CLARION_INSECURE": "1",
+}
 
 
 async def test_daemon_serves_pixels_and_keeps_the_last_opens_when_it_stops(
-    database: Database, app: App, tmp_path: Path
+    database: Database, app: App, kek_file: Path, tmp_path: Path
 ) -> None:
     sms = await claimed_sms(database.pool, app)
     await send(database.pool, sms, "1")
@@ -34,6 +38,7 @@ async def test_daemon_serves_pixels_and_keeps_the_last_opens_when_it_stops(
         env = {
             "CLARION_DATABASE_URL": f"{database.url}?role=clarion_tracker",
             "CLARION_INSECURE": "1",
+            "CLARION_KEK_FILE": str(kek_file),
             "CLARION_LINK_KEY_FILE": str(key_file),
             "CLARION_HTTP_LISTEN": f"127.0.0.1:{http.hand_over()}",
             "CLARION_GRPC_LISTEN": f"127.0.0.1:{rpc.hand_over()}",
@@ -55,10 +60,15 @@ async def test_daemon_serves_pixels_and_keeps_the_last_opens_when_it_stops(
 
 
 @pytest.mark.parametrize("text", ["short", "c2hvcnQ="])
-async def test_daemon_refuses_a_bad_link_key(tmp_path: Path, text: str) -> None:
+async def test_daemon_refuses_a_bad_link_key(kek_file: Path, tmp_path: Path, text: str) -> None:
     path = tmp_path / "link.key"
     path.write_text(text)
-    env = {**ENV, "CLARION_LINK_KEY_FILE": str(path), "CLARION_HTTP_LISTEN": "127.0.0.1:0"}
+    env = {
+        **ENV,
+        "CLARION_KEK_FILE": str(kek_file),
+        "CLARION_LINK_KEY_FILE": str(path),
+        "CLARION_HTTP_LISTEN": "127.0.0.1:0",
+    }
 
     with pytest.raises(FaultySettings, match="CLARION_LINK_KEY_FILE"):
         await daemon.run("tracker", Settings, build, env=env)

@@ -9,6 +9,7 @@ import pytest
 
 from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
 from clarion_ledger.db import Pool, pool
+from clarion_ledger.receipts import open_inbound, seal_inbound
 from clarion_testkit.plugin import App, Database
 from clarion_tracker.adapters import smpp
 from clarion_tracker.adapters.inbound_table import InboundTable
@@ -26,16 +27,16 @@ async def tracker_pool(database: Database) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-def job(tracker_pool: Pool) -> ReceiptJob:
-    return _job(tracker_pool)
+def job(tracker_pool: Pool, app: App) -> ReceiptJob:
+    return _job(tracker_pool, app)
 
 
-def _job(connections: Pool) -> ReceiptJob:
+def _job(connections: Pool, app: App) -> ReceiptJob:
     counter, _ = tracked()
-    return ReceiptJob(InboundTable(connections, [smpp.KIND]), Ledger(connections), smpp.read, counter)
+    return ReceiptJob(InboundTable(connections, app.keys, [smpp.KIND]), Ledger(connections), smpp.read, counter)
 
 
-async def _arrive(database: Database, sms: Sms, body: bytes, kind: str = smpp.KIND) -> int:
+async def _arrive(database: Database, app: App, sms: Sms, body: bytes, kind: str = smpp.KIND) -> int:
     """A row as the dispatcher stores it, with the rights of the dispatcher."""
     async with pool(f"{database.url}?role=clarion_dispatcher", size=1, application="test") as dispatcher:
         await dispatcher.execute(
@@ -43,7 +44,7 @@ async def _arrive(database: Database, sms: Sms, body: bytes, kind: str = smpp.KI
             sms.claimed.app_id,
             sms.lane_id,
             kind,
-            body,
+            seal_inbound(await app.keys.sealer(app.app_id), sms.lane_id, body),
         )
     found: int = await database.pool.fetchval("SELECT max(inbound_id) FROM tracking.inbound")
     return found
@@ -64,8 +65,8 @@ async def test_receipt_after_the_record_is_applied_once_with_its_event(
 ) -> None:
     sms = await claimed_sms(database.pool, app)
     await send(database.pool, sms, "1A")
-    first = await _arrive(database, sms, deliver_sm("1A", err="000"))
-    again = await _arrive(database, sms, deliver_sm("1A", err="000"))
+    first = await _arrive(database, app, sms, deliver_sm("1A", err="000"))
+    again = await _arrive(database, app, sms, deliver_sm("1A", err="000"))
 
     assert await job.apply_batch() == 2
 
@@ -77,7 +78,7 @@ async def test_receipt_after_the_record_is_applied_once_with_its_event(
 
 async def test_applied_row_keeps_nothing_of_the_person(database: Database, app: App, job: ReceiptJob) -> None:
     sms = await claimed_sms(database.pool, app)
-    row = await _arrive(database, sms, a_persons_message())
+    row = await _arrive(database, app, sms, a_persons_message())
 
     await job.apply_batch()
 
@@ -87,12 +88,12 @@ async def test_applied_row_keeps_nothing_of_the_person(database: Database, app: 
 
 async def test_receipt_before_the_record_waits_for_it(database: Database, app: App, job: ReceiptJob) -> None:
     sms = await claimed_sms(database.pool, app)
-    row = await _arrive(database, sms, deliver_sm("77"))
+    row = await _arrive(database, app, sms, deliver_sm("77"))
 
     await job.apply_batch()
     early = await _row(database, row)
     assert (early["applied_at"], early["tries"]) == (None, 1)
-    assert early["body"] == deliver_sm("77")
+    assert open_inbound(await app.keys.sealer(app.app_id), sms.lane_id, early["body"]) == deliver_sm("77")
     assert await job.apply_batch() == 0
 
     await send(database.pool, sms, "77")
@@ -107,7 +108,7 @@ async def test_receipts_out_of_order_leave_the_highest(database: Database, app: 
     sms = await claimed_sms(database.pool, app)
     await send(database.pool, sms, "5")
     for stat in ("DELIVRD", "UNDELIV", "ENROUTE"):
-        row = await _arrive(database, sms, deliver_sm("5", stat))
+        row = await _arrive(database, app, sms, deliver_sm("5", stat))
         await job.apply_batch()
         assert (await _row(database, row))["applied_at"] is not None
 
@@ -117,11 +118,11 @@ async def test_receipts_out_of_order_leave_the_highest(database: Database, app: 
 async def test_only_the_first_segments_receipt_is_looked_at(database: Database, app: App, job: ReceiptJob) -> None:
     sms = await claimed_sms(database.pool, app)
     await send(database.pool, sms, "A1,A2")
-    later = await _arrive(database, sms, deliver_sm("A2", "UNDELIV"))
+    later = await _arrive(database, app, sms, deliver_sm("A2", "UNDELIV"))
     await job.apply_batch()
     assert await receipt_of(database.pool, sms) == 0
 
-    await _arrive(database, sms, deliver_sm("A1"))
+    await _arrive(database, app, sms, deliver_sm("A1"))
     await job.apply_batch()
 
     assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
@@ -130,12 +131,26 @@ async def test_only_the_first_segments_receipt_is_looked_at(database: Database, 
 
 async def test_unknown_receipt_is_given_up_after_fifteen_minutes(database: Database, app: App, job: ReceiptJob) -> None:
     sms = await claimed_sms(database.pool, app)
-    row = await _arrive(database, sms, deliver_sm("404"))
+    row = await _arrive(database, app, sms, deliver_sm("404"))
     await database.pool.execute("UPDATE tracking.inbound SET received_at = now() - interval '15 minutes', tries = 8")
 
     await job.apply_batch()
 
     assert (await _row(database, row))["result"] == "unknown"
+
+
+async def test_row_that_cannot_be_opened_ends_and_holds_up_no_other(database: Database, app: App, job: ReceiptJob) -> None:
+    sms = await claimed_sms(database.pool, app)
+    await send(database.pool, sms, "1A")
+    damaged = await _arrive(database, app, sms, deliver_sm("1A", err="000"))
+    await database.pool.execute("UPDATE tracking.inbound SET body = substr(body, 2) WHERE inbound_id = $1", damaged)
+    whole = await _arrive(database, app, sms, deliver_sm("1A", err="000"))
+
+    await job.apply_batch()
+
+    assert (await _row(database, damaged))["applied_at"] is not None
+    assert (await _row(database, whole))["applied_at"] is not None
+    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
 
 
 async def test_two_trackers_share_the_rows(database: Database, app: App, tracker_pool: Pool) -> None:
@@ -146,10 +161,10 @@ async def test_two_trackers_share_the_rows(database: Database, app: App, tracker
         sms.claimed.app_id,
         sms.lane_id,
         smpp.KIND,
-        a_persons_message(),
+        seal_inbound(await app.keys.sealer(app.app_id), sms.lane_id, a_persons_message()),
     )
 
-    sizes = await asyncio.gather(*(_job(tracker_pool).apply_batch() for _ in range(4)))
+    sizes = await asyncio.gather(*(_job(tracker_pool, app).apply_batch() for _ in range(4)))
 
     assert sum(sizes) == 900
     assert await database.pool.fetchval("SELECT count(*) FROM tracking.inbound WHERE tries <> 1") == 0
@@ -157,7 +172,7 @@ async def test_two_trackers_share_the_rows(database: Database, app: App, tracker
 
 async def test_row_of_a_kind_we_cannot_read_is_left_alone(database: Database, app: App, job: ReceiptJob) -> None:
     sms = await claimed_sms(database.pool, app)
-    row = await _arrive(database, sms, b"{}", kind="twilio.callback")
+    row = await _arrive(database, app, sms, b"{}", kind="twilio.callback")
 
     assert await job.apply_batch() == 0
     assert (await _row(database, row))["tries"] == 0
@@ -165,7 +180,7 @@ async def test_row_of_a_kind_we_cannot_read_is_left_alone(database: Database, ap
 
 async def test_prune_deletes_only_what_was_applied_long_ago(database: Database, app: App, job: ReceiptJob) -> None:
     sms = await claimed_sms(database.pool, app)
-    old, fresh, waiting = [await _arrive(database, sms, b"") for _ in range(3)]
+    old, fresh, waiting = [await _arrive(database, app, sms, b"") for _ in range(3)]
     await database.pool.execute(
         "UPDATE tracking.inbound SET applied_at = now() - interval '8 days' WHERE inbound_id = $1", old
     )

@@ -62,7 +62,7 @@ async def build_dispatcher(
     channel: Channel,
     *,
     factories: Callable[[Pool], Mapping[str, ProviderFactory]] | None = None,
-    receipts: Callable[[Pool, LaneConfig], Receipts] | None = None,
+    receipts: Callable[[Pool, KeyRing, LaneConfig], Receipts] | None = None,
 ) -> None:
     """Wire a dispatcher. `factories` replaces providers that need more than their settings."""
     bus = await d.open(JetStreamBus.for_daemon(d.name, s, d.telemetry))
@@ -78,7 +78,7 @@ async def build_dispatcher(
                 cache,
                 keys,
                 provider_factories(factories(pool) if factories else None),
-                partial(receipts, pool) if receipts else NoReceipts,
+                partial(receipts, pool, keys) if receipts else NoReceipts,
             )
         )
     )

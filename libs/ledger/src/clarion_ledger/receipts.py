@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from clarion_kit.sealing import AppSealer
 from clarion_kit.vocabulary import Receipt
 from clarion_ledger.db import Pool, connection
 
@@ -19,6 +20,16 @@ class ReceiptFor:
     delivery_id: UUID
     receipt: Receipt
     code: str = ""
+
+
+def seal_inbound(sealer: AppSealer, lane_id: int, body: bytes) -> bytes:
+    """What a provider sent to a lane, as it rests in `tracking.inbound`: it names the recipient's number."""
+    return sealer.seal("inbound", b"%d" % lane_id, "body", body)
+
+
+def open_inbound(sealer: AppSealer, lane_id: int, sealed: bytes) -> bytes:
+    """Raises Unsealable."""
+    return sealer.open("inbound", b"%d" % lane_id, "body", sealed)
 
 
 _FIND = """

@@ -12,6 +12,7 @@ from clarion_kit.settings import from_file, split_listen
 from clarion_kit.telemetry import names
 from clarion_kit.tls import TlsFiles
 from clarion_ledger import db
+from clarion_ledger.keys import KeyRing, load_wrapper
 from clarion_tracker.adapters import smpp
 from clarion_tracker.adapters.granian_server import GranianServer
 from clarion_tracker.adapters.inbound_table import InboundTable
@@ -34,7 +35,7 @@ async def build(d: Daemon, s: Settings) -> None:
     """Apply receipts, serve pixels and statistics; ready while the database answers. Raises FaultySettings."""
     pool = await d.open(db.pool(s.database_url.get_secret_value(), size=s.database_pool, application=d.name))
     ledger = Ledger(pool)
-    inbound = InboundTable(pool, [smpp.KIND])
+    inbound = InboundTable(pool, KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file)), [smpp.KIND])
     tracked = d.telemetry.metrics.counter(names.TRACKED)
 
     job = ReceiptJob(inbound, ledger, smpp.read, tracked)

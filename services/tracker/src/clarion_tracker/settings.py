@@ -11,6 +11,7 @@ class Settings(Common):
     """Needs a database; pixels are served where `http_listen` is set."""
 
     database_url: SecretStr = Field(description="postgresql:// URL with the role clarion_tracker.")
+    kek_file: Path = Field(description="File with the key-encryption keys: what carriers send rests sealed.")
     link_key_file: Path | None = Field(
         None, description="File with the key that tracking links are signed with (base64); unset: opens do not count."
     )

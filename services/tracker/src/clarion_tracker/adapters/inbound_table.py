@@ -1,10 +1,18 @@
 """`tracking.inbound` in Postgres."""
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
+import asyncpg
+
+from clarion_kit.sealing import Unsealable
 from clarion_ledger.db import Pool, connection
+from clarion_ledger.keys import KeyRing
+from clarion_ledger.receipts import open_inbound
 from clarion_tracker.inbound import InboundRow, Settled
+
+log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=30)
 """How long taken rows are ours; a tracker that dies gives them back by that."""
@@ -17,7 +25,7 @@ FROM (
     ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED
 ) due
 WHERE i.inbound_id = due.inbound_id
-RETURNING i.inbound_id, i.lane_id, i.body, i.tries, now() - i.received_at AS age
+RETURNING i.inbound_id, i.app_id, i.lane_id, i.body, i.tries, now() - i.received_at AS age
 """
 _SETTLE = """
 UPDATE tracking.inbound i
@@ -37,14 +45,26 @@ DELETE FROM tracking.inbound WHERE inbound_id IN (
 class InboundTable:
     """Rows of the kinds this tracker can read; others wait for one that can."""
 
-    def __init__(self, pool: Pool, kinds: Sequence[str]) -> None:
+    def __init__(self, pool: Pool, keys: KeyRing, kinds: Sequence[str]) -> None:
         self._pool = pool
+        self._keys = keys
         self._kinds = kinds
 
     async def take(self, limit: int) -> list[InboundRow]:
         async with connection(self._pool) as db:
             rows = await db.fetch(_TAKE, limit, LEASE, self._kinds)
-        return [InboundRow(row["inbound_id"], row["lane_id"], row["body"], row["tries"], row["age"]) for row in rows]
+        return [
+            InboundRow(row["inbound_id"], row["lane_id"], await self._opened(row), row["tries"], row["age"])
+            for row in rows
+        ]
+
+    async def _opened(self, row: asyncpg.Record) -> bytes:
+        """The body; empty, which no reader takes for a receipt, where it cannot be opened."""
+        try:
+            return open_inbound(await self._keys.sealer(row["app_id"]), row["lane_id"], row["body"])
+        except (Unsealable, KeyError) as sealed:
+            log.error("an inbound row cannot be opened: %s", sealed, extra={"inbound_id": row["inbound_id"]})
+            return b""
 
     async def settle(self, settled: Sequence[Settled]) -> None:
         async with connection(self._pool) as db:

@@ -3,7 +3,7 @@
 CREATE SCHEMA tracking;
 
 -- Raw receipts, written by whoever got them before it answers the provider, so that nothing depends on the tracker being
--- there. A row is leased by moving next_at ahead. The body names the recipient's number: it is emptied when the row is
+-- there. A row is leased by moving next_at ahead. The body names the recipient's number: it is sealed, emptied when the row is
 -- applied, and applied rows are deleted in small batches after some days.
 CREATE TABLE tracking.inbound (
     inbound_id  int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -16,7 +16,7 @@ CREATE TABLE tracking.inbound (
     provider    text NOT NULL,
     kind        text NOT NULL,
     result      text, -- clarion_tracker.domain.Result
-    body        bytea NOT NULL
+    body        bytea STORAGE EXTERNAL NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX inbound_unapplied ON tracking.inbound (next_at) WHERE applied_at IS NULL;
 
