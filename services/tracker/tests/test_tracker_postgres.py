@@ -139,7 +139,9 @@ async def test_unknown_receipt_is_given_up_after_fifteen_minutes(database: Datab
     assert (await _row(database, row))["result"] == "unknown"
 
 
-async def test_row_that_cannot_be_opened_ends_and_holds_up_no_other(database: Database, app: App, job: ReceiptJob) -> None:
+async def test_row_that_cannot_be_opened_ends_and_holds_up_no_other(
+    database: Database, app: App, job: ReceiptJob
+) -> None:
     sms = await claimed_sms(database.pool, app)
     await send(database.pool, sms, "1A")
     damaged = await _arrive(database, app, sms, deliver_sm("1A", err="000"))
