@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,11 +104,12 @@ def _welcome(stack: "Ready") -> RenderableType:
 
 def _next_steps(folder: Path) -> RenderableType:
     place = "" if folder == DEFAULT_FOLDER else f" --folder {folder}"
+    clarion = sys.argv[0] if shutil.which("clarion") is None else "clarion"
     recipient = '{"recipient_id": "u1", "addresses": [{"sms": {"e164": "+821012345678"}}, {"email": {"address": "u1@example.com"}}]}'
     steps = (
-        f"echo '{recipient}' | clarion recipients import -{place}",
-        f"clarion send --to u1 --category transactional --sms 'Hello' --subject 'Hello' --text 'Hello' --wait{place}",
-        f"clarion queues --watch{place}",
-        f"clarion audit{place}",
+        f"echo '{recipient}' | {clarion} recipients import -{place}",
+        f"{clarion} send --to u1 --category transactional --sms 'Hello' --subject 'Hello' --text 'Hello' --wait{place}",
+        f"{clarion} queues --watch{place}",
+        f"{clarion} audit{place}",
     )
     return "\n".join(("to try, from another terminal:", *(f"  {step}" for step in steps)))
