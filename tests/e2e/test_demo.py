@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 STATES = ("sent", "suppressed", "failed", "expired", "cancelled", "dead_lettered", "in_flight")
 MARK = "CLARION_TEST_MARK"
 
 
+@pytest.mark.timeout(300)
 def test_demo_accounts_for_every_delivery_and_leaves_no_process(tmp_path: Path) -> None:
     mark = str(tmp_path)
     clarion = Path(sys.executable).with_name("clarion")

@@ -12,7 +12,7 @@ from google.rpc import status_pb2
 from clarion_local.stack import Stack
 from clarion_testkit.shop import open_shop
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 HERE = Path(__file__).resolve().parent
 PROTOS = HERE.parents[1] / "protos"
