@@ -1,5 +1,6 @@
 """Connections to Postgres: settings every session has, bounded waits, errors of ours instead of the driver's."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -85,6 +86,10 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     except _FULL as full:
         raise DomainError(ErrorReason.STORAGE_FULL, "the ledger's disk is full; try again later") from full
     except _AWAY as away:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Giving back a connection amid a statement may itself time out, which must not undo the cancellation.
+            raise asyncio.CancelledError from away
         raise LedgerUnavailable(type(away).__name__) from away
 
 
