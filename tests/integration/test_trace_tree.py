@@ -48,6 +48,7 @@ async def test_one_sampled_send_is_one_connected_trace(stack: Stack, collector: 
         gateway = _one(spans, SEND, "clarion-gateway")
         produced = _one(spans, "send PLAN.normal", "clarion-gateway")
         plan = _one(spans, PLAN, "clarion-planner")
+        assert gateway.parent_id, "the caller's span is the gateway's parent"
         assert produced.parent_id == gateway.span_id
         assert plan.parent_id == gateway.span_id
         assert (produced.trace_id, produced.span_id) in plan.links

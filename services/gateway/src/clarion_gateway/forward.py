@@ -39,7 +39,7 @@ class Forwarder(grpc.GenericRpcHandler):
 
 def _handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]":
     if method.client_streaming:
-        raise NotImplementedError(f"{method.path}: only streams of answers are forwarded")
+        raise TypeError(f"{method.path}: only streams of answers are forwarded")
     call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = peer.channel.unary_stream(method.path)
 
     async def forward(request: bytes, context: Context) -> AsyncIterator[bytes]:
