@@ -19,6 +19,7 @@ from clarion_kit.subjects import Lane, Stream, Subjects, all_lanes, dispatch_lan
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Channel, Priority
 from clarion_local.servers.nats import NatsServer
+from clarion_testkit.depth import waiting
 
 PLAN = plan_lane(Priority.NORMAL)
 IOS, *_ = dispatch_lanes(Channel.IOS)
@@ -87,12 +88,12 @@ async def test_published_ids_arrive(bus: JetStreamBus) -> None:
 async def test_messages_hold_a_hundred_ids_and_are_merged_into_batches(bus: JetStreamBus) -> None:
     taken = Taken()
     await bus.publish(PLAN, ids(250))
-    depth = await bus.depth(PLAN)
+    messages = await waiting(bus, [PLAN])
 
     async with consuming(bus, PLAN, taken):
         batch = await taken.next()
 
-    assert depth == LaneDepth(waiting=3, pending=0, settled=0)
+    assert messages == [3]
     assert sorted(batch.ids) == ids(250)
 
 
@@ -116,7 +117,7 @@ async def test_lanes_do_not_mix(bus: JetStreamBus) -> None:
         batch = await taken.next()
 
     assert batch.ids == ids(1, 9)
-    assert (await bus.depth(SMS)).waiting == 1
+    assert await waiting(bus, [SMS]) == [1]
 
 
 async def test_settled_counts_the_lanes_own_messages(bus: JetStreamBus) -> None:
@@ -275,7 +276,7 @@ async def test_bus_that_is_away_at_the_start_is_used_when_it_comes(
             await until_it_answers(bus)
             await bus.ensure_topology()
             await bus.publish(PLAN, ids(1))
-            assert (await bus.depth(PLAN)).waiting == 1
+            assert await waiting(bus, [PLAN]) == [1]
     finally:
         await server.stop()
 

@@ -18,6 +18,7 @@ from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Priority
 from clarion_ledger.accept import Accepted, AcceptItem
 from clarion_ledger.runway import Runway
+from clarion_testkit.depth import waiting
 from clarion_testkit.plugin import App, Database
 
 QUEUE = 300
@@ -111,4 +112,4 @@ async def test_accepted_ids_are_on_the_bus_when_it_stops(acceptor: Acceptor, app
     async with acceptor.running(), asyncio.timeout(10):
         await acceptor.accept([item(app, enqueue=True) for _ in range(150)])
 
-    assert (await bus.depth(plan_lane(Priority.NORMAL))).waiting == 2
+    assert await waiting(bus, [plan_lane(Priority.NORMAL)]) == [2]

@@ -24,6 +24,7 @@ from clarion_planner.consumer import PlanConsumer
 from clarion_planner.domain import Recipient
 from clarion_planner.planning import POISON_TRIES
 from clarion_planner.ports import ResolveQuery
+from clarion_testkit.depth import waiting
 from clarion_testkit.plugin import App, Database
 
 from .planner_samples import Plant, literal, plant, reference
@@ -47,7 +48,7 @@ class Desk:
 
     async def depth(self) -> list[int]:
         """Messages waiting for dispatchers of ios and sms."""
-        return [(await self.bus.depth(lane)).waiting for lane in LANES]
+        return await waiting(self.bus, LANES)
 
     async def published(self, lane: Lane) -> list[UUID]:
         """Take what waits on a lane."""

@@ -21,6 +21,7 @@ from clarion_ledger.keys import KeyRing
 from clarion_ledger.planning import Plan, PlannedDelivery, load, plan
 from clarion_ledger.runway import Runway
 from clarion_scheduler.jobs import Jobs
+from clarion_testkit.depth import waiting
 from clarion_testkit.plugin import App
 
 PLAN = Lane(Stream.PLAN, Priority.NORMAL)
@@ -125,7 +126,7 @@ async def taken(bus: JetStreamBus, lane: Lane, count: int) -> list[UUID]:
 
 
 async def messages(bus: JetStreamBus, *lanes: Lane) -> list[int]:
-    return [(await bus.depth(lane)).waiting for lane in lanes]
+    return await waiting(bus, lanes)
 
 
 async def resting(pool: Pool, ids: Sequence[UUID]) -> int:
