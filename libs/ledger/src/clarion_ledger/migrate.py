@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 
@@ -21,14 +22,17 @@ class Status:
 
 
 def upgrade(url: str) -> None:
-    """Apply every pending step. `url`: a postgresql:// URL of the schema's owner. Safe to run twice at once."""
+    """Apply every pending step. Safe to run twice at once.
+
+    `url`: a postgresql:// URL of the schema's owner; may name several hosts, as libpq reads it.
+    """
     command.upgrade(_config(url), "head")
 
 
 def status(url: str) -> Status:
     """Where the database stands."""
     script = ScriptDirectory.from_config(_config(url))
-    engine = create_engine(_driver_url(url), poolclass=NullPool)
+    engine = _engine(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": "clarion_version"})
         current = context.get_current_revision()
@@ -42,12 +46,12 @@ def status(url: str) -> Status:
 def _config(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = _driver_url(url)
+    config.attributes["engine"] = _engine(url)
     return config
 
 
-def _driver_url(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("postgresql", "postgres"):
+def _engine(url: str) -> Engine:
+    if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("the database URL must start with postgresql://")
-    return f"postgresql+psycopg://{rest}"
+    # SQLAlchemy's own URLs have no place for a second host; libpq's have.
+    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)

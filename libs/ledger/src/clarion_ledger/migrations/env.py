@@ -1,12 +1,11 @@
 """Alembic's entry: every pending step in one transaction each, under one advisory lock."""
 
 from alembic import context
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import text
 
 LOCK = 7200
 
-engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
+engine = context.config.attributes["engine"]
 with engine.connect() as connection:
     connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
     connection.commit()

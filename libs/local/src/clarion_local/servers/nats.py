@@ -46,12 +46,17 @@ class NatsUser:
 @dataclass(frozen=True, slots=True)
 class NatsCluster:
     """Membership in a cluster on loopback: the same `name` and `password` on each node, every node's `port` in
-    `routes` (its own may be among them)."""
+    `routes` (its own may be among them).
+
+    Nodes also tell each other where they heard of a third one; `advertise` (``host:port``) is where this one says it
+    can be reached.
+    """
 
     name: str
     port: int
     routes: Sequence[int]
     password: str = field(repr=False)
+    advertise: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +64,20 @@ class NatsOptions:
     """What may differ between servers.
 
     `users` come beside the administrator. `tls` turns clear text off and asks clients for a certificate of the same
-    authority.
+    authority. `store` is where streams lie, if not below the server's folder. `sync_interval` is how long an
+    acknowledged message may stay out of the disk; None means the server's own two minutes.
     """
 
     users: Sequence[NatsUser] = ()
     tls: TlsFiles | None = None
     cluster: NatsCluster | None = None
     max_file_store_bytes: int = _DEFAULT_MAX_FILE_STORE_BYTES
+    store: Path | None = None
+    sync_interval: str | None = "always"
 
 
 class NatsServer:
-    """One NATS with JetStream under `folder`, on 127.0.0.1, that acknowledges only what is on disk."""
+    """One NATS with JetStream under `folder`, on 127.0.0.1, that acknowledges only what is on disk unless told otherwise."""
 
     def __init__(
         self, folder: Path, *, name: str = "nats", port: int | None = None, options: NatsOptions | None = None
@@ -87,6 +95,11 @@ class NatsServer:
     @property
     def log(self) -> Path:
         return self.folder / "nats.log"
+
+    @property
+    def store(self) -> Path:
+        """Where streams and consumers lie."""
+        return self._options.store or self.folder / "store"
 
     @property
     def port(self) -> int:
@@ -146,18 +159,20 @@ class NatsServer:
 
     def _configuration(self, password: str) -> dict[str, object]:
         options = self._options
+        jetstream: dict[str, object] = {
+            "store_dir": str(self.store),
+            "max_file_store": options.max_file_store_bytes,
+            "max_memory_store": _MAX_MEMORY_STORE_BYTES,
+        }
+        if options.sync_interval:
+            # The default acknowledges up to two minutes before fsync.
+            jetstream["sync_interval"] = options.sync_interval
         configuration: dict[str, object] = {
             "server_name": self.name,
             "host": LOOPBACK,
             "port": self._port,
             "http": f"{LOOPBACK}:{self._monitor_port}",
-            "jetstream": {
-                "store_dir": str(self.folder / "store"),
-                # The default acknowledges up to two minutes before fsync.
-                "sync_interval": "always",
-                "max_file_store": options.max_file_store_bytes,
-                "max_memory_store": _MAX_MEMORY_STORE_BYTES,
-            },
+            "jetstream": jetstream,
             "authorization": {
                 "users": [{"user": ADMIN, "password": password}, *(_user(user) for user in options.users)]
             },
@@ -193,11 +208,13 @@ def _tls(files: TlsFiles) -> dict[str, object]:
 
 def _cluster(cluster: NatsCluster) -> dict[str, object]:
     password = quote(cluster.password, safe="")
+    advertise = {"advertise": cluster.advertise} if cluster.advertise else {}
     return {
         "name": cluster.name,
         "listen": f"{LOOPBACK}:{cluster.port}",
         "authorization": {"user": ADMIN, "password": cluster.password},
         "routes": [f"nats-route://{ADMIN}:{password}@{LOOPBACK}:{port}" for port in cluster.routes],
+        **advertise,
     }
 
 

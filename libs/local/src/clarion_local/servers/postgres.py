@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import psutil
 
 from clarion_local.account import Account, can_reach, unprivileged_account
 from clarion_local.ports import LOOPBACK, PortLease
-from clarion_local.private_file import password_kept_in
+from clarion_local.private_file import password_kept_in, write_private
 from clarion_local.process import Command, ManagedProcess, Process, StartFailed, becomes_true, run_to_end
 from clarion_local.servers.postgres_programs import PostgresPrograms, programs_for
 
@@ -57,7 +58,9 @@ _SETTINGS = {
 }
 
 _INITDB_LIMIT = timedelta(seconds=60)
+_COPY_LIMIT = timedelta(seconds=120)
 _READY_LIMIT = timedelta(seconds=60)
+_PROMOTE_LIMIT = timedelta(seconds=30)
 _LEFTOVER_LIMIT = timedelta(seconds=10)
 
 
@@ -69,18 +72,29 @@ class PostgresServer:
     the kernel shuts it down (fast and clean) when that thread ends.
     """
 
-    def __init__(self, folder: Path, *, database: str = "clarion", port: int | None = None) -> None:
-        """`folder` (made, 0711) keeps the data, the superuser's password (0600) and the log; `port` None takes a
-        free one at the first start and keeps it over restarts."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: str = "clarion",
+        port: int | None = None,
+        data: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`folder` (made, 0711) keeps the superuser's password (0600), the log and the data, unless `data` names
+        another place for these. `port` None takes a free one at the first start and keeps it over restarts.
+        `settings` of Postgres add to ours or replace them."""
         self.folder = folder.absolute()
         self.database = database
+        self._data = self.folder / "data" if data is None else data.absolute()
+        self._settings = _SETTINGS | dict(settings or {})
         self._port = port
         self._process: ManagedProcess | None = None
         self._password: str | None = None
 
     @property
     def data(self) -> Path:
-        return self.folder / "data"
+        return self._data
 
     @property
     def log(self) -> Path:
@@ -120,8 +134,7 @@ class PostgresServer:
         Waits up to 10 s for a leftover server of the same folder to end. Raises StartFailed, CommandFailed (initdb),
         LookupError or PermissionError (no account or place to run in as root), and OSError.
         """
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self.folder.chmod(0o711)
+        self._make_folder()
         account = unprivileged_account()
         programs = programs_for(account, self.folder / "programs")
         self._password = password_kept_in(self.folder / "superuser.password")
@@ -130,7 +143,7 @@ class PostgresServer:
         await self._end_of_leftover()
         if self._port is None:
             self._port = PortLease().hand_over()
-        settings = _SETTINGS | {"listen_addresses": LOOPBACK, "port": str(self._port)}
+        settings = self._settings | {"listen_addresses": LOOPBACK, "port": str(self._port)}
         self._process = await ManagedProcess.start(
             Command(
                 name="postgres",
@@ -162,6 +175,58 @@ class PostgresServer:
         """Shut down fast and clean; kill after `grace` (the next start then recovers from the log)."""
         if self._process is not None:
             await self._process.stop(grace)
+
+    async def copy(self, primary: "PostgresServer", name: str) -> None:
+        """Fill the empty folder from a running server; once started, this one follows it as the standby `name`.
+
+        It answers queries that only read until `promote`, under the primary's password. `name` (letters, digits and
+        _) is what ``synchronous_standby_names`` and ``pg_stat_replication`` know it by.
+
+        Raises ValueError for another name, FileExistsError when there are data already, CommandFailed
+        (pg_basebackup), what `start` raises for account and programs, and OSError.
+        """
+        if not (name.isascii() and name.isidentifier()):
+            raise ValueError(f"{name!r} does not name a standby")
+        self._make_folder()
+        self.data.mkdir(mode=0o700)
+        account = unprivileged_account()
+        if account is not None:
+            os.chown(self.data, account.uid, account.gid)
+        password = password_kept_in(primary.folder / "superuser.password")
+        write_private(self.folder / "superuser.password", password + "\n")
+        await run_to_end(
+            "pg_basebackup",
+            [
+                programs_for(account, self.folder / "programs")["pg_basebackup"],
+                f"--pgdata={self._data_argument(account)}",
+                f"--dbname=host={LOOPBACK} port={primary.port} user={SUPERUSER} application_name={name}",
+                "--wal-method=stream",
+                "--checkpoint=fast",
+                "--write-recovery-conf",
+                "--no-password",
+            ],
+            limit=_COPY_LIMIT,
+            env=_environment() | {"PGPASSWORD": password},
+            cwd=self.data,
+            account=account,
+        )
+
+    async def promote(self) -> None:
+        """Make a running standby a primary, and return when it takes writes.
+
+        Raises asyncpg.PostgresError when it is none, TimeoutError when it takes longer than 30 s.
+        """
+        connection = await asyncpg.connect(self.url(), timeout=10)
+        try:
+            seconds = int(_PROMOTE_LIMIT.total_seconds())
+            if not await connection.fetchval("SELECT pg_promote(true, $1)", seconds, timeout=seconds + 5):
+                raise TimeoutError("the standby was not promoted in time")
+        finally:
+            await connection.close(timeout=5)
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.folder.chmod(0o711)
 
     def _data_argument(self, account: Account | None) -> Path:
         # Below a closed folder (0700) the account cannot walk to its own data by name, but it already stands there:
