@@ -63,7 +63,11 @@ async def sandbox(tmp_path: Path, certificate: tuple[Path, Path], credentials_fi
     (tmp_path / "sandbox").mkdir()
     shutil.copy(credentials_file, tmp_path / "sandbox" / credentials_file.name)
     settings = Settings(
-        dir=tmp_path / "sandbox", tls_cert=certificate[0], tls_key=certificate[1], smpp_receipt_delay_ms=0
+        dir=tmp_path / "sandbox",
+        tls_cert=certificate[0],
+        tls_key=certificate[1],
+        smpp_receipt_delay_ms=0,
+        callback_delay_ms=0,
     )
     async with Sandbox.start(settings) as running:
         yield running

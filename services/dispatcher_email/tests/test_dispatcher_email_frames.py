@@ -3,7 +3,7 @@
 import pytest
 
 from clarion_channels.mail.frame import build_frame, frame_sha256
-from clarion_channels.providers.smtp.frames import FrameUnavailable
+from clarion_channels.mail.frames_source import FrameUnavailable
 from clarion_dispatcher_email.adapters import frames as frames_module
 from clarion_dispatcher_email.adapters.frames import LedgerFrames
 from clarion_ledger.db import Pool, pool

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.resources import files
 
-PROVIDERS = ("apns", "fcm", "google_token", "webpush", "smpp", "smtp")
+PROVIDERS = (
+    "apns",
+    "fcm",
+    "google_token",
+    "webpush",
+    "smpp",
+    "smtp",
+    "huawei",
+    "huawei_token",
+    "twilio",
+    "ses",
+    "sendgrid",
+)
 
 _DATA_STAGE = "data-"
 _SMTP_CODE = re.compile(r"(?:data-)?([45]\d\d)-([245]\.\d{1,3}\.\d{1,3})")
@@ -110,7 +122,12 @@ def load(provider: str) -> AnswerTable:
     if provider == "smtp":
         rows = {code: _row(code, int(code[:3]), entry) for code, entry in sections["rows"].items()}
         return AnswerTable(rows, outage="421-4.3.2", unlisted=_smtp_fallback(rows))
+    if provider == "twilio":
+        rows = {code: _row(code, _status(entry), entry) for code, entry in sections["rows"].items()}
+        rows |= {code: _row(code, 201, entry) for code, entry in sections["receipts"].items()}
+        return AnswerTable(rows, outage="503")
     rows = {code: _row(code, int(code[:3]), entry) for code, entry in sections["rows"].items()}
+    rows |= {code: _row(code, 200, entry) for code, entry in sections.get("receipts", {}).items()}
     return AnswerTable(rows, outage="5030")
 
 
@@ -145,6 +162,13 @@ def _smtp_fallback(rows: Mapping[str, Row]) -> Callable[[str], Row | None]:
 def _read(provider: str) -> dict[str, dict[str, dict[str, object]]]:
     text = files("clarion_sandbox").joinpath(f"data/{provider}.toml").read_text("utf-8")
     return tomllib.loads(text)
+
+
+def _status(entry: Mapping[str, object]) -> int:
+    status = entry.get("status")
+    if not isinstance(status, int):
+        raise TypeError("a row has no status")
+    return status
 
 
 def _row(code: str, status: int, entry: Mapping[str, object]) -> Row:

@@ -1,6 +1,6 @@
 """The digest of what a person would see, the same for every channel that shows the same words.
 
-Push (APNs, FCM, Web Push): SHA-256 of the canonical JSON ``{"body": …, "title": …}`` where the payload has either;
+Push (APNs, FCM, Huawei, Web Push): SHA-256 of the canonical JSON ``{"body": …, "title": …}`` where the payload has either;
 else of the whole payload's canonical JSON, or of its bytes if it is no JSON. SMS: SHA-256 of the text in UTF-8. Mail:
 SHA-256 of the Subject field as sent, a NUL, and everything after the header. Canonical JSON: keys sorted, no spaces,
 UTF-8.
@@ -42,6 +42,15 @@ def of_fcm(message: dict[str, object]) -> str:
     if title is None and body is None and isinstance(data, dict):
         return of_visible(data.get("title"), data.get("body"), data)
     return of_visible(title, body, message)
+
+
+def of_huawei(message: dict[str, object]) -> str:
+    """Digest of a Push Kit message: as for FCM, with the ``data`` string read as JSON where it is some."""
+    data = message.get("data")
+    try:
+        return of_fcm(message | {"data": json.loads(data)} if isinstance(data, str) else message)
+    except ValueError:
+        return of_fcm(message)
 
 
 def of_web(plaintext: bytes) -> str:

@@ -13,6 +13,10 @@ _PARSERS: dict[str, Callable[[str], magic.Magic | None]] = {
     "webpush": magic.of_token,
     "smpp": magic.of_number,
     "smtp": magic.of_mailbox,
+    "ses": magic.of_mailbox,
+    "sendgrid": magic.of_mailbox,
+    "huawei": magic.of_token,
+    "twilio": magic.of_number,
 }
 
 

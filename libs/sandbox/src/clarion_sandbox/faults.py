@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .answers import AnswerTable, Fate
 
-ProviderName = Literal["apns", "fcm", "google_token", "webpush", "smpp", "smtp"]
+ProviderName = Literal[
+    "apns", "fcm", "google_token", "webpush", "smpp", "smtp", "huawei", "huawei_token", "twilio", "ses", "sendgrid"
+]
 
 
 class FaultRule(BaseModel):

@@ -32,6 +32,8 @@ class Arrival:
     provider: str
     content: bytes
     attributes: dict[str, str]
+    destination: str
+    received_at: float
 
 
 class _Attempts:
@@ -93,7 +95,7 @@ class Ledger:
         if attempt > 1:
             self._repeated[provider] = self._repeated.get(provider, 0) + 1
         n = self._write(provider, "true", answer, message_id, destination, digest, our_id, attempt, len(content))
-        self._keep_arrival(Arrival(n, provider, content, attributes or {}))
+        self._keep_arrival(Arrival(n, provider, content, attributes or {}, destination, time.time()))
         return n
 
     def refuse(self, provider: str, *, answer: str, destination: str = "", our_id: str = "", size: int = 0) -> int:
@@ -119,6 +121,15 @@ class Ledger:
     def arrival(self, n: int) -> Arrival | None:
         """A whole message, while it is among the newest."""
         return self._arrivals.get(n)
+
+    def arrivals(self) -> list[Arrival]:
+        """The messages kept whole, oldest first."""
+        return list(self._arrivals.values())
+
+    @property
+    def newest_arrival(self) -> int:
+        """The number of the newest message kept whole, 0 without one."""
+        return next(reversed(self._arrivals), 0)
 
     def summary(self) -> dict[str, object]:
         """Counts per provider: accepted, repeated (same digest to the same destination), and by answer."""

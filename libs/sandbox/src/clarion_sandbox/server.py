@@ -3,34 +3,46 @@
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .answers import PROVIDERS, load
+from .callback_urls import CallbackUrls
 from .credentials import (
     Credentials,
     ec_private_key,
     load_or_create,
     rsa_private_key,
+    spki_base64,
     vapid_key_pair,
     write_private,
 )
 from .fates import Fates
 from .faults import FaultScript
+from .inbox.page import ROOT as INBOX_ROOT
+from .inbox.page import Inbox
 from .ledger import Ledger
+from .callbacks import Callbacks
 from .settings import Settings
 from .smpp import listener as smpp_listener
 from .smpp.centre import Account, MessageCentre
 from .smtp import listener as smtp_listener
 from .smtp.relay import Relay
-from .web import google_token
+from .web import google_token, huawei, huawei_token, twilio
 from .web import listener as https_listener
 from .web.apns import Apns, ApnsKey
+from .web.aws_signature import SignatureCheck
 from .web.control import Control
 from .web.fcm import Fcm
 from .web.router import Router
+from .web.sendgrid import SendGrid
+from .web.sendgrid_events import SendGridEvents
+from .web.ses import Ses
+from .web.ses_events import SesEvents
+from .web.sns import Topic
 from .web.webpush import WebPush
 
 DESCRIPTION_FILE = "sandbox.json"
@@ -55,6 +67,7 @@ class Sandbox:
     ports: Ports
     ledger: Ledger
     faults: FaultScript
+    callback_urls: CallbackUrls
 
     @classmethod
     @asynccontextmanager
@@ -93,6 +106,53 @@ class Sandbox:
                 credentials.apns_key_id,
                 ec_private_key(credentials.apns_private_key_pem).public_key(),
             )
+            trusted = ssl.create_default_context()
+            if settings.callback_ca is not None:
+                trusted.load_verify_locations(settings.callback_ca)
+            callbacks = Callbacks(ledger, trusted)
+            stack.push_async_callback(callbacks.close)
+            callback_urls = CallbackUrls(settings.callback_urls)
+            callback_delay_seconds = settings.callback_delay_ms / 1000
+            huawei_app = huawei.App(
+                credentials.huawei_client_id,
+                credentials.huawei_project_id,
+                credentials.huawei_callback_user,
+                credentials.huawei_callback_key,
+                callback_delay_seconds,
+            )
+            huawei_client = huawei_token.Client(credentials.huawei_client_id, credentials.huawei_client_secret)
+            huawei_tokens = huawei_token.ClientTokens(settings.access_token_seconds)
+            twilio_account = twilio.Account(
+                credentials.twilio_account_sid,
+                credentials.twilio_auth_token,
+                credentials.twilio_key_sid,
+                credentials.twilio_key_secret,
+                credentials.twilio_messaging_service_sid,
+                callback_delay_seconds,
+            )
+            ses_check = SignatureCheck(
+                credentials.ses_access_key_id, credentials.ses_secret_access_key, settings.ses_region, "ses"
+            )
+            ses_events = SesEvents(
+                Topic(
+                    settings.ses_topic_arn,
+                    settings.ses_region,
+                    rsa_private_key(credentials.sns_private_key_pem),
+                    settings.sns_signature_version,
+                ),
+                callbacks,
+                callback_urls,
+                callback_delay_seconds,
+                time.time,
+            )
+            sendgrid_events = SendGridEvents(
+                ec_private_key(credentials.sendgrid_event_private_key_pem),
+                callbacks,
+                callback_urls,
+                callback_delay_seconds,
+                time.time,
+            )
+            inbox = Inbox(credentials.api_token, ledger)
             router = Router(
                 apns=Apns(apns_key, settings.apns_topics, tables["apns"], fates, ledger),
                 fcm=Fcm(settings.fcm_project, access_tokens, tables["fcm"], fates, ledger),
@@ -100,7 +160,22 @@ class Sandbox:
                     service_account, access_tokens, tables["google_token"], fates, ledger
                 ),
                 webpush=WebPush(tables["webpush"], fates, ledger),
-                control=Control(credentials.api_token, faults, ledger),
+                huawei=huawei.Huawei(
+                    huawei_app,
+                    huawei_tokens,
+                    tables["huawei"],
+                    fates,
+                    ledger,
+                    huawei.Receipts(huawei_app, callbacks, callback_urls),
+                ),
+                huawei_token=huawei_token.HuaweiTokenServer(
+                    huawei_client, huawei_tokens, tables["huawei_token"], fates, ledger
+                ),
+                twilio=twilio.Twilio(twilio_account, tables["twilio"], fates, ledger, callbacks),
+                ses=Ses(ses_check, settings.ses_configuration_set, tables["ses"], fates, ledger, ses_events),
+                sendgrid=SendGrid(credentials.sendgrid_api_key, tables["sendgrid"], fates, ledger, sendgrid_events),
+                control=Control(credentials.api_token, faults, ledger, callback_urls),
+                inbox=inbox,
             )
             host = settings.listen_host
             centre = MessageCentre(account, fates, ledger)
@@ -119,7 +194,16 @@ class Sandbox:
                     max_streams=settings.https_max_streams,
                 )
             )
-            sandbox = cls(settings, credentials, Ports(https, smpp, smtp.submission, smtp.implicit_tls), ledger, faults)
+            # Before the listener stops, which waits for requests being answered.
+            stack.callback(inbox.close)
+            sandbox = cls(
+                settings,
+                credentials,
+                Ports(https, smpp, smtp.submission, smtp.implicit_tls),
+                ledger,
+                faults,
+                callback_urls,
+            )
             await asyncio.to_thread(sandbox.describe_to, settings.dir / DESCRIPTION_FILE)
             yield sandbox
 
@@ -139,6 +223,7 @@ class Sandbox:
         return {
             "url": self.base_url,
             "api_token": credentials.api_token,
+            "inbox_url": f"{self.base_url}{INBOX_ROOT}#token={credentials.api_token}",
             "apns": {
                 "url": self.base_url,
                 "team_id": credentials.apns_team_id,
@@ -159,12 +244,43 @@ class Sandbox:
                 "system_id": credentials.smpp_system_id,
                 "password": credentials.smpp_password,
             },
+            "huawei": {
+                "url": self.base_url,
+                "token_url": f"{self.base_url}/oauth2/v3/token",
+                "client_id": credentials.huawei_client_id,
+                "client_secret": credentials.huawei_client_secret,
+                "project_id": credentials.huawei_project_id,
+                "callback_user": credentials.huawei_callback_user,
+                "callback_key": credentials.huawei_callback_key,
+            },
+            "twilio": {
+                "url": self.base_url,
+                "account_sid": credentials.twilio_account_sid,
+                "auth_token": credentials.twilio_auth_token,
+                "key_sid": credentials.twilio_key_sid,
+                "key_secret": credentials.twilio_key_secret,
+                "messaging_service_sid": credentials.twilio_messaging_service_sid,
+            },
             "smtp": {
                 "host": host,
                 "port": self.ports.smtp,
                 "implicit_tls_port": self.ports.smtps,
                 "username": credentials.smtp_username,
                 "password": credentials.smtp_password,
+            },
+            "ses": {
+                "url": self.base_url,
+                "region": self.settings.ses_region,
+                "access_key_id": credentials.ses_access_key_id,
+                "secret_access_key": credentials.ses_secret_access_key,
+                "configuration_set": self.settings.ses_configuration_set,
+                "topic_arn": self.settings.ses_topic_arn,
+                "sns_certificate": credentials.sns_certificate_pem,
+            },
+            "sendgrid": {
+                "url": self.base_url,
+                "api_key": credentials.sendgrid_api_key,
+                "event_public_key": spki_base64(ec_private_key(credentials.sendgrid_event_private_key_pem)),
             },
         }
 

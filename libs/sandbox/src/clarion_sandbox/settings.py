@@ -1,7 +1,7 @@
 """What the sandbox is told at start: environment variables with the prefix ``CLARION_SANDBOX_``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, FilePath, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -43,6 +43,18 @@ class Settings(BaseSettings):
     """From submit_sm_resp to the delivery receipt."""
     smpp_max_binds: Annotated[int, Field(ge=1, le=1000)] = 16
     """Sessions one system_id may have bound at a time."""
+    callback_urls: dict[str, str] = {}
+    """Where providers whose requests name no callback send their reports: a JSON object, URL by provider."""
+    callback_ca: FilePath | None = None
+    """PEM certificates to trust, beside the system's, when posting to https callbacks."""
+    callback_delay_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 100
+    """From the answer to the report that is posted."""
+    ses_region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$")] = "eu-west-1"
+    """The region SES requests must be signed for."""
+    ses_configuration_set: str = "clarion"
+    """The one configuration set that exists; only mails that name it have events."""
+    sns_signature_version: Literal["1", "2"] = "1"
+    """1 = SHA-1, which topics have unless changed; 2 = SHA-256."""
     die_with_parent: bool = Field(default=False, validation_alias="CLARION_DIE_WITH_PARENT")
     """End when the parent process ends (Linux)."""
 
@@ -52,6 +64,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @property
+    def ses_topic_arn(self) -> str:
+        """The topic that SES's events are published to."""
+        return f"arn:aws:sns:{self.ses_region}:123456789012:clarion-sandbox"
 
     @property
     def public_host(self) -> str:

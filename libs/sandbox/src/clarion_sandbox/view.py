@@ -11,13 +11,13 @@ from .ledger import Arrival
 
 def present(arrival: Arrival) -> dict[str, object]:
     """The content: ``json`` or ``text`` (push), ``text`` (SMS), headers and bodies (mail), else ``base64``."""
-    if arrival.provider == "smtp":
+    if arrival.provider in ("smtp", "ses", "sendgrid"):
         return _mail(arrival.content)
     try:
         text = arrival.content.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(arrival.content).decode("ascii")}
-    if arrival.provider == "smpp":
+    if arrival.provider in ("smpp", "twilio"):
         return {"text": text}
     try:
         return {"json": json.loads(text)}

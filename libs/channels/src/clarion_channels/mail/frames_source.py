@@ -1,4 +1,4 @@
-"""Where the SMTP provider gets a mail's frame from."""
+"""Where providers of mailboxes get a mail's frame from."""
 
 from typing import Protocol
 

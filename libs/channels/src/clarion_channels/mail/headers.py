@@ -37,7 +37,7 @@ class MailHeaders:
     """What of a mail's header is not content.
 
     `message_id` comes without angle brackets. `date` is aware. `unsubscribe` holds https and mailto URIs; `one_click`
-    says that the https one takes RFC 8058's POST.
+    says that the https one takes RFC 8058's POST, and counts for nothing without an https one.
     """
 
     sender: Mailbox
@@ -57,13 +57,20 @@ def render(headers: MailHeaders, subject: str) -> bytes:
         f"Date: {format_datetime(headers.date.astimezone(UTC))}",
         f"Message-ID: <{_address('Message-ID', headers.message_id)}>",
     ]
-    if headers.unsubscribe:
-        uris = ",\r\n ".join(f"<{_uri('List-Unsubscribe', uri)}>" for uri in headers.unsubscribe)
-        lines.append(f"List-Unsubscribe: {uris}")
-        if headers.one_click:
-            lines.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click")
+    lines += (f"{name}: {value}" for name, value in unsubscribe_fields(headers, separator=",\r\n ").items())
     lines.append("")
     return "\r\n".join(lines).encode("ascii")
+
+
+def unsubscribe_fields(headers: MailHeaders, *, separator: str = ", ") -> dict[str, str]:
+    """`List-Unsubscribe` (RFC 2369) and, for one click, `List-Unsubscribe-Post` (RFC 8058 §3.1). Raises `HeaderError`."""
+    if not headers.unsubscribe:
+        return {}
+    uris = [_uri("List-Unsubscribe", uri) for uri in headers.unsubscribe]
+    fields = {"List-Unsubscribe": separator.join(f"<{uri}>" for uri in uris)}
+    if headers.one_click and any(uri.startswith("https:") for uri in uris):
+        fields["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return fields
 
 
 def check_address(field: str, address: str) -> str:

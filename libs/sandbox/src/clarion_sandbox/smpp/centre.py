@@ -12,7 +12,7 @@ from clarion_sandbox.fates import Fates
 from clarion_sandbox.ledger import Ledger
 
 from .codec import Bind, Command, PduError, Status, SubmitSm, Tag
-from .message import Content, check, decode, join
+from .message import Content, check, decode, join, utf16_units
 from .receipts import DELIVERED, ENROUTE, Outlet, Receipt, ReceiptDesk, State
 
 NAME = "smpp"
@@ -120,6 +120,7 @@ class MessageCentre:
 
     def _record(self, message: SubmitSm, decoded: Content, message_id: str, answer: str) -> None:
         text, ids = decoded.text, message_id
+        attributes = {"source": message.source, "data_coding": str(message.data_coding)}
         if decoded.part is not None:
             key = (message.source, message.destination, decoded.part.reference, decoded.part.total)
             assembly = self._assemblies.setdefault(key, _Assembly())
@@ -129,7 +130,9 @@ class MessageCentre:
                 self._forget_oldest_assembly()
                 return
             del self._assemblies[key]
-            text = join([assembly.texts[place] for place in sorted(assembly.texts)])
+            texts = [assembly.texts[place] for place in sorted(assembly.texts)]
+            text = join(texts)
+            attributes["segment_units"] = ",".join(str(utf16_units(part)) for part in texts)
             ids = ",".join(assembly.ids[place] for place in sorted(assembly.ids))
         reference = message.number(Tag.USER_MESSAGE_REFERENCE)
         self._ledger.accept(
@@ -140,7 +143,7 @@ class MessageCentre:
             digest=content.of_text(text),
             content=text.encode("utf-8", "replace"),
             our_id="" if reference is None else str(reference),
-            attributes={"source": message.source, "data_coding": str(message.data_coding)},
+            attributes=attributes,
         )
 
     def _forget_oldest_assembly(self) -> None:

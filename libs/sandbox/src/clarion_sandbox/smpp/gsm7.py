@@ -21,6 +21,17 @@ _EXTENSION = {
 }
 
 
+_EXTENDED = frozenset(_EXTENSION.values())
+_ALPHABET = _EXTENDED.union(_BASIC) - {"\x1b"}
+
+
+def length(text: str) -> int | None:
+    """How many septets the text takes, None if it has a character outside the alphabet."""
+    if not _ALPHABET.issuperset(text):
+        return None
+    return len(text) + sum(character in _EXTENDED for character in text)
+
+
 def decode(septets: bytes) -> str:
     """The text of unpacked septets; an unknown escape shows as a space (TS 23.038 note 1).
 

@@ -137,3 +137,8 @@ def _place(reference: int, total: int, sequence: int) -> Part | None:
 def join(texts: list[str]) -> str:
     """The whole text; surrogates torn by a segment border become one character again."""
     return "".join(texts).encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
+
+
+def utf16_units(text: str) -> int:
+    """The length in UTF-16 code units, of which a segment border may tear a surrogate pair."""
+    return len(text.encode("utf-16-be", "surrogatepass")) // 2

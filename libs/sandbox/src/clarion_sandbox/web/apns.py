@@ -98,7 +98,10 @@ class Apns:
             digest=content.of_apns(checked),
             content=request.body,
             our_id=apns_id or "",
-            attributes={"topic": request.headers.get("apns-topic") or ""},
+            attributes={
+                "topic": request.headers.get("apns-topic") or "",
+                "collapse_id": request.headers.get("apns-collapse-id") or "",
+            },
         )
         return Reply(200, [("apns-id", message_id)]) if fate is None else silence(fate)
 

@@ -1,11 +1,13 @@
-"""The control API under ``/sandbox/``: scripted faults and the ledger of what arrived."""
+"""The control API under ``/sandbox/``: scripted faults, callback URLs and the ledger of what arrived."""
 
 import hmac
 import json
+from typing import Annotated
 from urllib.parse import parse_qs
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from clarion_sandbox.callback_urls import CallbackUrls
 from clarion_sandbox.faults import FaultRules, FaultScript, UnknownAnswer
 from clarion_sandbox.ledger import Ledger
 from clarion_sandbox.view import present
@@ -13,15 +15,17 @@ from clarion_sandbox.view import present
 from .http import Outcome, Reply, Request, json_reply
 
 _MAX_LINES = 10_000
+_CALLBACK_URLS = TypeAdapter(dict[str, Annotated[str, Field(pattern=r"^(https?://.{1,2000})?$")]])
 
 
 class Control:
     """The handler; every request needs the API token of sandbox.json."""
 
-    def __init__(self, api_token: str, script: FaultScript, ledger: Ledger) -> None:
+    def __init__(self, api_token: str, script: FaultScript, ledger: Ledger, callback_urls: CallbackUrls) -> None:
         self._bearer = f"Bearer {api_token}".encode()
         self._script = script
         self._ledger = ledger
+        self._callback_urls = callback_urls
 
     async def __call__(self, request: Request) -> Outcome:
         """Answer one request."""
@@ -42,6 +46,10 @@ class Control:
             case "DELETE", ["faults"]:
                 self._script.replace(FaultRules(faults=[]))
                 return Reply(204, [])
+            case "GET", ["callbacks"]:
+                return json_reply(200, self._callback_urls.all())
+            case "PUT", ["callbacks"]:
+                return self._put_callbacks(request.body)
         return json_reply(404, {"error": "no such resource"})
 
     def _read_ledger(self, query: str) -> Reply:
@@ -57,6 +65,14 @@ class Control:
             return json_reply(404, {"error": "no such message, or no longer kept whole"})
         entry = json.loads(self._ledger.read(number - 1, 1))
         return json_reply(200, {"entry": entry, "attributes": arrival.attributes, "content": present(arrival)})
+
+    def _put_callbacks(self, body: bytes) -> Reply:
+        try:
+            urls = _CALLBACK_URLS.validate_json(body)
+        except ValidationError as error:
+            return json_reply(400, {"error": f"not an object of URLs: {error.error_count()} faults"})
+        self._callback_urls.put(urls)
+        return Reply(204, [])
 
     def _put_faults(self, body: bytes) -> Reply:
         try:

@@ -12,8 +12,13 @@ def cut_connection(peer: str) -> bool:
     """Shut down the TCP connection whose remote end is ``peer`` (``host:port``); says whether there was one."""
     for name in os.listdir("/dev/fd"):
         try:
-            connection = socket.socket(fileno=os.dup(int(name)))
+            copy = os.dup(int(name))
         except OSError:
+            continue
+        try:
+            connection = socket.socket(fileno=copy)
+        except OSError:  # no socket
+            os.close(copy)
             continue
         with connection:
             try:

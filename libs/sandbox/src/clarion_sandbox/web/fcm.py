@@ -50,6 +50,7 @@ class Fcm:
         ledger: Ledger,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._project = project
         self._path = f"/v1/projects/{project}/messages:send"
         self._names = f"projects/{project}/messages/"
         self._tokens = tokens
@@ -92,6 +93,7 @@ class Fcm:
             digest=content.of_fcm(message),
             content=request.body,
             our_id=_analytics_label(message),
+            attributes={"project": self._project},
         )
         return json_reply(200, {"name": name}) if fate is None else silence(fate)
 

@@ -19,7 +19,7 @@ from .cut import cut_connection
 from .http import Reply, Request
 from .router import Router
 
-_MAX_BODY_BYTES = 1 << 20
+_MAX_BODY_BYTES = 16 << 20
 _HANG_SECONDS = 600
 _STOP_SECONDS = 1.5
 _MAX_HEADER_BYTES = 16 << 10

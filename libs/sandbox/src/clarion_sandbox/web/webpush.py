@@ -41,10 +41,10 @@ class _Refused(Exception):
 class _Sender:
     """What a checked VAPID header says."""
 
-    __slots__ = ("audience", "expires", "key_hash")
+    __slots__ = ("audience", "expires", "key_hash", "subject")
 
-    def __init__(self, audience: str, expires: float, hashed: str) -> None:
-        self.audience, self.expires, self.key_hash = audience, expires, hashed
+    def __init__(self, audience: str, expires: float, hashed: str, subject: str) -> None:
+        self.audience, self.expires, self.key_hash, self.subject = audience, expires, hashed, subject
 
 
 class WebPush:
@@ -65,7 +65,7 @@ class WebPush:
         subscription_id = request.path.removeprefix(PATH_PREFIX)
         size = len(request.body)
         try:
-            plaintext = self._check(request, subscription_id)
+            plaintext, subject = self._check(request, subscription_id)
         except _Refused as refused:
             return self._refuse(self._table.by_reason(str(refused)), subscription_id, size)
         fate = self._fates.decide(NAME, subscription_id)
@@ -87,19 +87,21 @@ class WebPush:
             digest=content.of_web(plaintext),
             content=plaintext,
             our_id=request.headers.get("topic") or "",
+            attributes={"subject": subject},
         )
         if fate is not None and not isinstance(fate, Row):
             return silence(fate)
         return Reply(status, [("location", location), ("ttl", request.headers.get("ttl") or "0")])
 
-    def _check(self, request: Request, subscription_id: str) -> bytes:
+    def _check(self, request: Request, subscription_id: str) -> tuple[bytes, str]:
+        """The message the browser reads, and the contact its sender names."""
         bound = bound_key_hash(subscription_id)
         if request.method != "POST":
             raise _Refused("MethodNotAllowed")
         if bound is None:
             raise _Refused("UnknownSubscription")
         get = request.headers.get
-        self._authorize(get("authorization"), f"https://{request.authority}", bound)
+        subject = self._authorize(get("authorization"), f"https://{request.authority}", bound)
         ttl = get("ttl")
         if ttl is None or not ttl.isdecimal() or len(ttl) > 10:
             raise _Refused("InvalidTtl")
@@ -111,15 +113,15 @@ class WebPush:
         if len(request.body) > _MAX_BYTES:
             raise _Refused("PayloadTooLarge")
         if not request.body:
-            return b""
+            return b"", subject
         if get("content-encoding") != "aes128gcm":
             raise _Refused("MissingCryptoKeys")
         try:
-            return decrypt(request.body, self._browsers.get(subscription_id))
+            return decrypt(request.body, self._browsers.get(subscription_id)), subject
         except Undecryptable as error:
             raise _Refused("InvalidCryptoKeys") from error
 
-    def _authorize(self, authorization: str | None, origin: str, bound: str) -> None:
+    def _authorize(self, authorization: str | None, origin: str, bound: str) -> str:
         if authorization is None:
             raise _Refused("InvalidAuthentication")
         now = self._clock()
@@ -131,6 +133,7 @@ class WebPush:
             raise _Refused("BadJwtToken")
         if sender.key_hash != bound:
             raise _Refused("VapidPkHashMismatch")
+        return sender.subject
 
     def _refuse(self, row: Row, subscription_id: str, size: int) -> Reply:
         self._ledger.refuse(NAME, answer=row.label, destination=subscription_id, size=size)
@@ -169,4 +172,4 @@ def _parse_vapid(authorization: str, now: float) -> _Sender:
         raise _Refused("BadJwtToken")
     if subject is None or _SUBJECT.fullmatch(subject) is None:
         raise _Refused("BadJwtToken")
-    return _Sender(audience, expires, hashed)
+    return _Sender(audience, expires, hashed, subject)

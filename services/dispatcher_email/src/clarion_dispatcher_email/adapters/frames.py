@@ -6,7 +6,7 @@ from google.protobuf.message import DecodeError
 
 from clarion.internal.content.v1.rendered_pb2 import MailFrame
 from clarion_channels.mail.frame import CorruptFrame, verify_frame
-from clarion_channels.providers.smtp.frames import FrameUnavailable
+from clarion_channels.mail.frames_source import FrameUnavailable
 from clarion_kit.errors import Unavailable
 from clarion_ledger import reading
 from clarion_ledger.db import Pool, connection

@@ -5,8 +5,8 @@ import ssl
 
 from clarion.types.v1.channel_pb2 import Channel
 from clarion_channels.errortable import load
+from clarion_channels.mail.frames_source import FrameSource, NoFrames
 from clarion_channels.port import Provider, ProviderUnavailable, Receipts
-from clarion_channels.providers.smtp.frames import FrameSource, NoFrames
 from clarion_channels.providers.smtp.provider import SmtpProvider
 from clarion_channels.providers.smtp.settings import SmtpSettings
 

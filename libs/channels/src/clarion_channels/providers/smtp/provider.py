@@ -13,13 +13,13 @@ from clarion.internal.content.v1.rendered_pb2 import MailFrame, RenderedMail
 from clarion.types.v1.channel_pb2 import Channel
 from clarion_channels.errortable import ErrorTable
 from clarion_channels.mail.compose import FrameMismatch, compose, literal_frame
+from clarion_channels.mail.frames_source import FrameSource, FrameUnavailable
 from clarion_channels.mail.headers import HeaderError, Mailbox, MailHeaders, check_address
 from clarion_channels.mail.verp import return_path
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable, Report
 from clarion_channels.providers.smtp.answers import Reply, classify
 from clarion_channels.providers.smtp.connection import Envelope, open_connection
-from clarion_channels.providers.smtp.frames import FrameSource, FrameUnavailable
 from clarion_channels.providers.smtp.pool import ConnectionPool
 from clarion_channels.providers.smtp.settings import SmtpSettings
 from clarion_channels.providers.spread import Progress, spread
