@@ -7,6 +7,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from clarion.errors.v1 import error_reason_pb2
 from clarion.notification.v1 import notification_service_pb2, state_pb2
+from clarion.provider.v1 import provider_service_pb2
 from clarion.types.v1 import channel_pb2
 from clarion_kit import vocabulary
 from clarion_kit.errors import ErrorReason, status_code
@@ -23,6 +24,7 @@ PAIRS: dict[type[IntEnum], tuple[str, FileDescriptor]] = {
     vocabulary.Gate: ("GATE_", STATES),
     vocabulary.Verdict: ("VERDICT_", STATES),
     vocabulary.EventKind: ("EVENT_KIND_", notification_service_pb2.DESCRIPTOR),
+    vocabulary.StopReason: ("STOP_REASON_", provider_service_pb2.DESCRIPTOR),
     ErrorReason: ("ERROR_REASON_", error_reason_pb2.DESCRIPTOR),
 }
 

@@ -15,6 +15,7 @@ DELETE FROM ledger.delivery_work; DELETE FROM ledger.plan_work; DELETE FROM ledg
 DELETE FROM ledger.delivery_body; DELETE FROM ledger.delivery; DELETE FROM ledger.notification_body;
 DELETE FROM ledger.notification; DELETE FROM ledger.event_key;
 DELETE FROM ledger.stream_seen; DELETE FROM ledger.lease; DELETE FROM ledger.frame;
+DELETE FROM ledger.lane_stop; DELETE FROM preference.recipient;
 DELETE FROM ledger.route; DELETE FROM ledger.lane; DELETE FROM ledger.category; DELETE FROM ledger.app_key;
 DELETE FROM ledger.data_key; DELETE FROM ledger.app;
 UPDATE ledger.event_epoch SET epoch = ledger.epoch_of(now());

@@ -77,7 +77,14 @@ async def lane(pool: Pool, app: Owner, name: str = "main", channel: Channel = Ch
 
 
 def plan_of(
-    source: ToPlan, lane_id: int, *, suppressed: int = 0, at_most_once: bool = False, enqueue: bool = True
+    source: ToPlan,
+    lane_id: int,
+    *,
+    suppressed: int = 0,
+    at_most_once: bool = False,
+    enqueue: bool = True,
+    wishes_revision: int | None = None,
+    resolved_at: float | None = None,
 ) -> Plan:
     """One delivery in flight and `suppressed` others."""
     recipient = UUID(int=source.notification_id.int ^ 1)
@@ -92,6 +99,7 @@ def plan_of(
         content=b"content",
         enqueue=enqueue,
         traceparent=source.traceparent,
+        wishes_revision=wishes_revision,
     )
     others = [
         PlannedDelivery(
@@ -102,7 +110,7 @@ def plan_of(
         )
         for step in range(suppressed)
     ]
-    return Plan(source, [flying, *others], max_attempts=3, at_most_once=at_most_once)
+    return Plan(source, [flying, *others], max_attempts=3, at_most_once=at_most_once, resolved_at=resolved_at)
 
 
 async def planned(

@@ -6,7 +6,7 @@ import pytest
 
 from clarion_kit.vocabulary import DeliveryState, Reason
 from clarion_ledger.accept import accept
-from clarion_ledger.audit import CHECKS, audit
+from clarion_ledger.audit import CHECKS, Auditor, audit
 from clarion_ledger.cancelling import cancel
 from clarion_ledger.db import Pool
 from clarion_ledger.dispatching import Record, record
@@ -88,6 +88,10 @@ WAITING = "(SELECT id FROM ledger.notification WHERE event_id = 'waiting')"
 RESTING = "(SELECT id FROM ledger.notification WHERE event_id = 'resting')"
 
 CORRUPTIONS = {
+    "redrive of no dead letter": (
+        f"UPDATE ledger.delivery SET redrive_of = uuidv7() WHERE id = {SENT}",
+        {"planned_count_differs", "redrive_without_letter"},
+    ),
     "sent delivery deleted": (f"DELETE FROM ledger.delivery WHERE id = {SENT}", {"planned_count_differs"}),
     "delivery in flight deleted": (
         f"DELETE FROM ledger.delivery WHERE id = {ENQUEUED}",
@@ -249,3 +253,56 @@ async def test_events_stamped_just_before_their_ids_are_counted(database: Databa
     found = await audit(database.pool, since=since)
 
     assert (found.deliveries, found.findings) == (1, {})
+
+
+async def test_auditor_finds_what_goes_wrong_with_what_events_touch_and_forgets_it_once_mended(
+    database: Database, app: App
+) -> None:
+    await a_bit_of_everything(database.pool, app)
+    auditor = Auditor(database.pool)
+    sound, _ = await auditor.step()
+    _, id_ = await delivered(database.pool, app)
+    await database.pool.execute("UPDATE ledger.delivery SET reason = 41 WHERE id = $1", id_)
+
+    wrong, _ = await auditor.step()
+    still_wrong, _ = await auditor.step()
+    await database.pool.execute("UPDATE ledger.delivery SET reason = 0 WHERE id = $1", id_)
+    mended, _ = await auditor.step()
+
+    assert set(sound) == set(CHECKS)
+    assert not any(sound.values())
+    assert {name for name, count in wrong.items() if count} == {"terminal_event_contradicts"}
+    assert still_wrong == wrong
+    assert not any(mended.values())
+
+
+async def test_auditor_skips_no_transaction_that_commits_late(database: Database, app: App) -> None:
+    auditor = Auditor(database.pool)
+    await auditor.step()
+    async with database.pool.acquire() as late, late.transaction():
+        await late.execute(
+            "INSERT INTO ledger.event (notification_id, app_id, kind) VALUES (uuidv7(), $1, 2)", app.app_id
+        )
+        await planned(database.pool, app)
+        before, _ = await auditor.step()
+
+    after, _ = await auditor.step()
+
+    assert not any(before.values())
+    assert after["accepted_event_without_notification"] == 1
+
+
+async def test_auditor_goes_through_a_backlog_of_events_in_batches(database: Database, app: App) -> None:
+    auditor = Auditor(database.pool, batch=3)
+    await auditor.step()
+    await a_bit_of_everything(database.pool, app)
+    await database.pool.execute(CORRUPTIONS["work deleted"][0])
+
+    steps = 1
+    findings, more = await auditor.step()
+    while more:
+        findings, more = await auditor.step()
+        steps += 1
+
+    assert steps > 5
+    assert sum(findings.values()) == 1

@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
+
 from clarion_kit.vocabulary import DeliveryState, EventKind, Priority, Reason
-from clarion_ledger import flow
+from clarion_ledger import flow, stops
 from clarion_ledger.accept import accept
 from clarion_ledger.db import Pool
-from clarion_ledger.dispatching import Record, claim, mark_writing, record
+from clarion_ledger.dispatching import Record, changed, claim, claim_held, extend, mark_writing, record
 from clarion_ledger.planning import load, plan
 from clarion_testkit.plugin import App, Database
 
@@ -155,15 +157,18 @@ async def test_delivery_given_back_untried_costs_no_attempt_and_leaves_no_trace(
     assert (await audited(database.pool)).unaccounted == 0
 
 
-async def test_held_delivery_shows_in_the_timeline_and_comes_again(database: Database, app: App) -> None:
+async def test_held_delivery_shows_in_the_timeline_and_waits_until_its_lane_goes_on(
+    database: Database, app: App
+) -> None:
     claimed = await leased(database.pool, app)
 
     await record(database.pool, [Record(claimed, DeliveryState.HELD, tried=False)])
 
     assert (await events_of(database.pool, claimed.notification_id))[-1] == EventKind.HELD
     assert (await audited(database.pool)).unaccounted == 0
-    [moved] = await flow.due_retries(database.pool)
-    assert moved.ids == [claimed.delivery_id]
+    assert await flow.due_retries(database.pool) == []
+    assert await stops.release(database.pool, 10) == 1
+    assert await state_of(database.pool, claimed.delivery_id) is DeliveryState.READY
 
 
 async def test_delivery_ended_without_a_call_has_a_terminal_event_and_no_attempt(database: Database, app: App) -> None:
@@ -172,6 +177,7 @@ async def test_delivery_ended_without_a_call_has_a_terminal_event_and_no_attempt
     await record(database.pool, [Record(claimed, DeliveryState.EXPIRED, Reason.DEADLINE_PASSED, tried=False)])
 
     assert await state_of(database.pool, claimed.delivery_id) is DeliveryState.EXPIRED
+    assert (await delivery_row(database.pool, claimed.delivery_id))["attempts"] == 0
     assert await database.pool.fetchval("SELECT count(*) FROM ledger.attempt") == 0
     assert (await audited(database.pool)).unaccounted == 0
 
@@ -280,6 +286,84 @@ async def test_new_claim_forgets_the_write_of_the_last_one(database: Database, a
     await claim(database.pool, [first.delivery_id], LEASE)
 
     assert (await existing_work_row(database.pool, first.delivery_id))["writing_at"] is None
+
+
+async def test_heartbeat_prolongs_what_is_still_ours_and_names_it(database: Database, app: App) -> None:
+    ours, taken_over, over = [await leased(database.pool, app) for _ in range(3)]
+    await end_lease(database.pool, taken_over.delivery_id)
+    await flow.ended_leases(database.pool)
+    await flow.pump(database.pool, DISPATCH, 10)
+    [successor] = await claim(database.pool, [taken_over.delivery_id], LEASE)
+    await record(database.pool, [sent(over)])
+    before = (await existing_work_row(database.pool, ours.delivery_id))["lease_until"]
+    theirs = (await existing_work_row(database.pool, taken_over.delivery_id))["lease_until"]
+
+    kept = await extend(database.pool, [ours, taken_over, over], LEASE + LEASE)
+
+    assert kept == {(ours.delivery_id, ours.lease_gen)}
+    assert (await existing_work_row(database.pool, ours.delivery_id))["lease_until"] - before > LEASE / 2
+    assert (await existing_work_row(database.pool, taken_over.delivery_id))["lease_until"] == theirs
+    both = await extend(database.pool, [taken_over, successor], LEASE)
+    assert both == {(successor.delivery_id, successor.lease_gen)}
+
+
+async def test_held_deliveries_are_claimed_oldest_first_and_by_one_alone(database: Database, app: App) -> None:
+    _, ids = await planned(database.pool, app, 8)
+    claims = await claim(database.pool, ids, LEASE)
+    await record(database.pool, [Record(one, DeliveryState.HELD, tried=False) for one in claims])
+    lane_id = claims[0].lane_id
+    await database.pool.execute("UPDATE ledger.delivery_work SET expire_at = now() WHERE delivery_id = $1", min(ids))
+
+    first, second = await asyncio.gather(*(claim_held(database.pool, lane_id, 3, LEASE) for _ in range(2)))
+    rest = await claim_held(database.pool, lane_id, 10, LEASE)
+
+    tried = [one.delivery_id for one in (*first, *second, *rest)]
+    assert sorted(tried) == sorted(ids)[1:]
+    assert {one.delivery_id for one in (*first, *second)} <= set(sorted(ids)[1:7])
+    assert {(one.attempt, one.lease_gen, one.address) for one in first} == {(1, 2, b"address")}
+    assert await claim_held(database.pool, lane_id + 1, 10, LEASE) == []
+    assert (await audited(database.pool)).unaccounted == 0
+
+
+async def know(pool: Pool, app: App, *, revision: int, planned_ago: timedelta) -> None:
+    """Store everyone to whom something is on its way, and let the plans be of that age with revision 5."""
+    await pool.execute("DELETE FROM preference.recipient")
+    await pool.execute(
+        """INSERT INTO preference.recipient (revision, app_id, recipient_ref, recipient_id, locale, time_zone, country)
+           SELECT $1, app_id, recipient_ref, recipient_ref::text, '', '', '' FROM ledger.delivery_work""",
+        revision,
+    )
+    await pool.execute(
+        "UPDATE ledger.delivery_work SET wishes_revision = 5, planned_at = now() - $1::interval", planned_ago
+    )
+
+
+@pytest.mark.parametrize(
+    ("revision", "planned_ago", "said"),
+    [(5, 2.0, False), (6, 2.0, True), (6, 0.0, False)],
+    ids=["same revision", "newer revision", "fresh plan"],
+)
+async def test_claim_says_that_the_recipient_changed_after_the_plan(
+    database: Database, app: App, revision: int, planned_ago: float, said: bool
+) -> None:
+    _, ids = await planned(database.pool, app)
+    await know(database.pool, app, revision=revision, planned_ago=timedelta(seconds=planned_ago))
+
+    [claimed] = await claim(database.pool, ids, LEASE)
+
+    assert claimed.changed is said
+    assert bool(await changed(database.pool, [claimed])) is (revision == 6)
+
+
+async def test_claim_says_that_the_recipient_is_gone(database: Database, app: App) -> None:
+    _, ids = await planned(database.pool, app)
+    await know(database.pool, app, revision=5, planned_ago=timedelta(seconds=2))
+    await database.pool.execute("DELETE FROM preference.recipient")
+
+    [claimed] = await claim(database.pool, ids, LEASE)
+
+    assert claimed.changed
+    assert await changed(database.pool, [claimed]) == set(ids)
 
 
 async def test_claims_of_the_hot_path_touch_no_index(database: Database, app: App) -> None:

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from clarion_ledger import migrate
 
-STEPS = ["0001", "0002", "0003", "0004", "0005"]
+STEPS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
 
 
 @pytest_asyncio.fixture
@@ -56,6 +56,16 @@ async def test_two_upgrades_at_once_apply_each_step_once(empty_url: str) -> None
 
     assert statuses == [0, 0]
     assert (await asyncio.to_thread(migrate.status, empty_url)).pending == []
+
+
+async def test_url_of_several_hosts_leads_to_the_one_that_takes_writes(empty_url: str) -> None:
+    who, _, place = empty_url.rpartition("@")
+    address, _, name = place.partition("/")
+    several = f"{who}@127.0.0.1:1,{address}/{name}?target_session_attrs=read-write"
+
+    await asyncio.to_thread(migrate.upgrade, several)
+
+    assert (await asyncio.to_thread(migrate.status, several)).pending == []
 
 
 def test_url_of_another_database_is_refused() -> None:

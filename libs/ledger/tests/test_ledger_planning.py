@@ -1,6 +1,7 @@
 """Planning against a real Postgres."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -64,6 +65,24 @@ async def test_plan_writes_deliveries_bodies_work_and_events(database: Database,
         EventKind.TERMINAL,
     ]
     assert (await audited(database.pool)).unaccounted == 0
+
+
+async def test_plan_keeps_what_it_saw_of_the_recipient_and_when(database: Database, app: App) -> None:
+    lane_id = await lane(database.pool, app)
+    results = await accept(database.pool, [item(app, "looked up"), item(app, "needs none")])
+    looked_up, needs_none = await load(database.pool, [accepted(result).notification_id for result in results])
+    first = plan_of(looked_up, lane_id, wishes_revision=7, resolved_at=time.monotonic() - 3)
+    second = plan_of(needs_none, lane_id)
+
+    await plan(database.pool, [first, second])
+
+    rows = await database.pool.fetch(
+        "SELECT wishes_revision, now() - planned_at AS ago FROM ledger.delivery_work ORDER BY delivery_id"
+    )
+    assert [row["wishes_revision"] for row in rows] == [7, None]
+    seen, unseen = (row["ago"].total_seconds() for row in rows)
+    assert 3 <= seen < 30
+    assert unseen < 2.5
 
 
 async def test_suppressed_delivery_is_terminal_at_once_with_its_reason(database: Database, app: App) -> None:

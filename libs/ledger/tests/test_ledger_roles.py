@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 
 from clarion_kit.subjects import Stream
-from clarion_kit.vocabulary import DeliveryState, Reason, Receipt
-from clarion_ledger import flow, reading
+from clarion_kit.vocabulary import DeliveryState, Reason, Receipt, StopReason
+from clarion_ledger import flow, reading, retention, stops
 from clarion_ledger.accept import accept
 from clarion_ledger.cancelling import cancel
 from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool, ping, pool
-from clarion_ledger.dispatching import Record, claim, mark_writing, record
+from clarion_ledger.dispatching import Record, changed, claim, claim_held, extend, mark_writing, record
 from clarion_ledger.planning import count_try, expire, load, plan
 from clarion_ledger.receipts import ReceiptFor, apply, find_deliveries
 from clarion_testkit.plugin import App, Database
@@ -78,11 +78,49 @@ async def test_dispatcher_claims_and_records(as_daemon: As, database: Database, 
     async with as_daemon("dispatcher") as dispatcher:
         await ConfigCache(dispatcher, with_lanes=True).refresh()
         first, second = await claim(dispatcher, ids, LEASE)
+        assert len(await extend(dispatcher, [first, second], LEASE)) == 2
+        assert await changed(dispatcher, [first, second]) == set()
         assert await mark_writing(dispatcher, [first])
         ended = Record(second, DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED)
         assert len(await record(dispatcher, [sent(first), ended])) == 2
 
     assert (await audited(database.pool)).unaccounted == 0
+
+
+async def test_dispatcher_stops_tries_and_ends_what_a_lane_holds(as_daemon: As, database: Database, app: App) -> None:
+    _, ids = await planned(database.pool, app, 2)
+    async with as_daemon("dispatcher") as dispatcher:
+        claims = await claim(dispatcher, ids, LEASE)
+        lane_id = claims[0].lane_id
+        await record(dispatcher, [Record(one, DeliveryState.HELD, tried=False) for one in claims])
+        await stops.stop(dispatcher, lane_id, app.app_id, StopReason.BREAKER, "503", timedelta(0))
+        assert set(await stops.stopped(dispatcher)) == {lane_id}
+        assert await stops.take_probe(dispatcher, lane_id, LEASE)
+        [tried] = await claim_held(dispatcher, lane_id, 1, LEASE)
+        await record(dispatcher, [sent(tried)])
+        assert await stops.end_held(dispatcher, [(lane_id, timedelta(microseconds=-1))], 10) == 1
+        assert await stops.resume(dispatcher, lane_id)
+
+    assert (await audited(database.pool)).unaccounted == 0
+
+
+async def test_gateway_stops_and_resumes_accounts(as_daemon: As, app: App) -> None:
+    async with as_daemon("gateway") as gateway:
+        await stops.stop(gateway, 7, app.app_id, StopReason.OPERATOR, "", None)
+        assert set(await stops.stopped(gateway)) == {7}
+        assert await stops.resume(gateway, 7)
+
+
+async def test_scheduler_releases_and_prunes(as_daemon: As, database: Database, app: App) -> None:
+    _, ids = await planned(database.pool, app)
+    await database.pool.execute(
+        "UPDATE ledger.delivery_work SET state = 6, due_at = 'infinity', enqueued_at = NULL, ready_since = NULL"
+    )
+    async with as_daemon("scheduler") as scheduler:
+        assert await stops.release(scheduler, 10) == len(ids)
+        assert await retention.prunable(scheduler, retention.Retention()) == []
+        assert not await retention.prune(scheduler, retention.Retention(), "attempt_20200101")
+        assert await retention.strays(scheduler) == 0
 
 
 async def test_scheduler_moves_everything(as_daemon: As, database: Database, app: App) -> None:

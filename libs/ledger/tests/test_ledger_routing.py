@@ -7,7 +7,7 @@ import pytest
 
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.config import LaneConfig, Route, Snapshot, Target
-from clarion_planner.routing import choose_lane
+from clarion_ledger.routing import choose_lane
 
 APP = 7
 A, B, C = Target(1, 100), Target(2, 100), Target(3, 100)
@@ -24,9 +24,15 @@ def snapshot(lanes: list[LaneConfig], *routes: Route) -> Snapshot:
 
 
 def chosen(
-    known: Snapshot, *, country: str = "KR", locale: str = "ko-KR", hint: str = "", channel: Channel = Channel.SMS
+    known: Snapshot,
+    *,
+    country: str = "KR",
+    locale: str = "ko-KR",
+    hint: str = "",
+    channel: Channel = Channel.SMS,
+    avoid: tuple[int, ...] = (),
 ) -> int | None:
-    return choose_lane(known, APP, channel, country=country, locale=locale, hint=hint, random=Random(1))
+    return choose_lane(known, APP, channel, country=country, locale=locale, hint=hint, random=Random(1), avoid=avoid)
 
 
 THREE = [lane(1), lane(2), lane(3)]
@@ -50,10 +56,7 @@ THREE = [lane(1), lane(2), lane(3)]
         pytest.param(
             [Route("KR", "", (Target(9, 100),)), Route("", "", (B,))], "KR", "ko", 2, id="unusable: the next one"
         ),
-        pytest.param(
-            [Route("KR", "", (Target(1, 0),)), Route("", "", (B,))], "KR", "ko", 2, id="weight 0: the next one"
-        ),
-        pytest.param([Route("KR", "", (Target(1, 0), C))], "KR", "ko", 3, id="weight 0 takes no share"),
+        pytest.param([Route("KR", "", (Target(1, 100, rank=1), C))], "KR", "ko", 3, id="lowest rank first"),
         pytest.param([Route("KR", "", ())], "KR", "ko", None, id="route to nobody"),
     ],
 )
@@ -112,3 +115,23 @@ def test_android_device_goes_to_an_account_that_speaks_to_its_push_service(
 
 def test_hints_bind_no_other_channel() -> None:
     assert chosen(snapshot([lane(1, "apns", Channel.IOS)]), hint="apns-dev", channel=Channel.IOS) == 1
+
+
+SECOND = Target(2, 100, rank=1)
+
+
+@pytest.mark.parametrize(
+    ("routes", "avoid", "expected"),
+    [
+        pytest.param([], (1,), 1, id="no routes: nobody takes over"),
+        pytest.param([Route("", "", (A, SECOND))], (), 1, id="a higher rank waits"),
+        pytest.param([Route("", "", (A, SECOND))], (1,), 2, id="and serves when the lower one is away"),
+        pytest.param([Route("", "", (A, SECOND))], (1, 2), 1, id="all away: the first holds it"),
+        pytest.param([Route("", "", (A, C, SECOND))], (1,), 3, id="those of the same rank before the next"),
+        pytest.param([Route("KR", "", (A,)), Route("", "", (B,))], (1,), 1, id="another route is no substitute"),
+    ],
+)
+def test_next_in_line_serves_while_the_first_is_to_be_avoided(
+    routes: list[Route], avoid: tuple[int, ...], expected: int
+) -> None:
+    assert chosen(snapshot(THREE, *routes), avoid=avoid) == expected

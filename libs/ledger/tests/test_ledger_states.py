@@ -2,18 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 from uuid import UUID
 
 import pytest
 
 from clarion_kit.subjects import Stream
-from clarion_kit.vocabulary import DeliveryState, NotificationState, Priority, Reason, Receipt
-from clarion_ledger import flow
+from clarion_kit.vocabulary import DeliveryState, NotificationState, Priority, Reason, Receipt, StopReason
+from clarion_ledger import flow, stops
 from clarion_ledger.cancelling import cancel
 from clarion_ledger.db import Pool
-from clarion_ledger.dispatching import Claimed, Record, claim, mark_writing, record
+from clarion_ledger.dispatching import Claimed, Record, claim, claim_held, extend, mark_writing, record
 from clarion_ledger.receipts import ReceiptFor, apply
 from clarion_ledger.states import DELIVERY_TRANSITIONS, IN_FLIGHT, NOTIFICATION_TRANSITIONS, TERMINAL, may_follow
 from clarion_testkit.plugin import App, Database
@@ -51,6 +51,8 @@ def recorder(state: DeliveryState) -> Mover:
 
 MOVERS: dict[str, Mover] = {
     "claim": lambda t: claim(t.pool, [t.claimed.delivery_id], LEASE),
+    "claim_held": lambda t: claim_held(t.pool, t.claimed.lane_id, 10, LEASE),
+    "extend": lambda t: extend(t.pool, [t.claimed], LEASE),
     "mark_writing": lambda t: mark_writing(t.pool, [t.claimed]),
     **{f"record_{state.name.lower()}": recorder(state) for state in RECORDED},
     "pump": lambda t: flow.pump(t.pool, DISPATCH, 10),
@@ -60,6 +62,8 @@ MOVERS: dict[str, Mover] = {
     "expired": lambda t: flow.expired(t.pool),
     "release": lambda t: flow.release(t.pool, DISPATCH, [t.claimed.delivery_id]),
     "restart": lambda t: _restart(t.pool),
+    "release_held": lambda t: stops.release(t.pool, 10),
+    "end_held": lambda t: _end_held(t),
     "cancel": lambda t: cancel(t.pool, t.app_id, t.claimed.notification_id),
     "receipt": lambda t: apply(t.pool, [ReceiptFor(t.claimed.delivery_id, Receipt.DELIVERED)]),
 }
@@ -78,7 +82,7 @@ RESTS = {
     DeliveryState.LEASED: "enqueued_at",
     DeliveryState.RETRY_WAIT: "due_at",
     DeliveryState.DEFERRED: "due_at",
-    DeliveryState.HELD: "due_at",
+    DeliveryState.HELD: "held",
     DeliveryState.WAITING: "due_at",
 }
 
@@ -87,12 +91,21 @@ async def _restart(pool: Pool) -> int:
     return await flow.restart(pool, Stream.DISPATCH)
 
 
+async def _end_held(t: Target) -> int:
+    await stops.stop(t.pool, t.claimed.lane_id, t.app_id, StopReason.OPERATOR, "", None)
+    ended = await stops.end_held(t.pool, [(t.claimed.lane_id, timedelta(microseconds=-1))], 10)
+    await stops.resume(t.pool, t.claimed.lane_id)
+    return ended
+
+
 async def put(pool: Pool, id_: UUID, state: DeliveryState, circumstance: str) -> None:
     """Put a delivery in flight into a state, resting there for an hour."""
     columns = ", ".join(
         f"{column} = " + ("now() - interval '1 hour'" if column == RESTS[state] else "NULL")
         for column in ("ready_since", "enqueued_at", "due_at")
     )
+    if RESTS[state] == "held":  # until its lane goes on
+        columns = "ready_since = NULL, enqueued_at = NULL, due_at = 'infinity'"
     await pool.execute(
         f"UPDATE ledger.delivery_work SET state = $2, lease_gen = 1, attempt = 1, {columns} WHERE delivery_id = $1",
         id_,
@@ -101,7 +114,7 @@ async def put(pool: Pool, id_: UUID, state: DeliveryState, circumstance: str) ->
     await pool.execute(f"UPDATE ledger.delivery_work SET {CIRCUMSTANCES[circumstance]} WHERE delivery_id = $1", id_)
 
 
-def claim_on(id_: UUID, notification: UUID, app_id: int) -> Claimed:
+def claim_on(id_: UUID, notification: UUID, app_id: int, lane_id: int) -> Claimed:
     """A claim with the lease generation that `put` leaves."""
     return Claimed(
         delivery_id=id_,
@@ -109,7 +122,8 @@ def claim_on(id_: UUID, notification: UUID, app_id: int) -> Claimed:
         recipient_ref=UUID(int=0),
         address_id=UUID(int=0),
         app_id=app_id,
-        lane_id=0,
+        lane_id=lane_id,
+        category_id=0,
         lease_gen=1,
         priority=Priority.NORMAL,
         attempt=1,
@@ -117,6 +131,8 @@ def claim_on(id_: UUID, notification: UUID, app_id: int) -> Claimed:
         at_most_once=False,
         ambiguous=False,
         expired=False,
+        changed=False,
+        claimed_at=datetime.max,
         planned_at=datetime.max,
         expire_at=datetime.max,
         collapse_key="",
@@ -130,19 +146,22 @@ def claim_on(id_: UUID, notification: UUID, app_id: int) -> Claimed:
 async def test_statement_moves_deliveries_only_along_the_table(database: Database, app: App, mover: str) -> None:
     cases = list(product(IN_FLIGHT, CIRCUMSTANCES))
     _, ids = await planned(database.pool, app, len(cases))
-    rows = await database.pool.fetch("SELECT id, notification_id FROM ledger.delivery WHERE id = ANY ($1)", ids)
+    rows = await database.pool.fetch(
+        "SELECT id, notification_id, lane_id FROM ledger.delivery WHERE id = ANY ($1)", ids
+    )
     by_delivery: dict[UUID, UUID] = {row["id"]: row["notification_id"] for row in rows}
+    lane_id: int = rows[0]["lane_id"]
     moves = set()
     for (before, circumstance), id_ in zip(cases, ids, strict=True):
         await put(database.pool, id_, before, circumstance)
-        await MOVERS[mover](Target(database.pool, app.app_id, claim_on(id_, by_delivery[id_], app.app_id)))
+        await MOVERS[mover](Target(database.pool, app.app_id, claim_on(id_, by_delivery[id_], app.app_id, lane_id)))
         after = await state_of(database.pool, id_)
         if after is not before:
             moves.add((before, after))
         await database.pool.execute("DELETE FROM ledger.delivery_work WHERE delivery_id = $1", id_)
 
     assert {(before.name, after.name) for before, after in moves if not may_follow(before, after)} == set()
-    assert moves or mover in ("mark_writing", "lost", "receipt"), "a mover that moves nothing proves nothing"
+    assert moves or mover in ("mark_writing", "extend", "lost", "receipt"), "a mover that moves nothing proves nothing"
 
 
 @pytest.mark.parametrize("mover", MOVERS)
@@ -152,7 +171,7 @@ async def test_statement_leaves_ended_deliveries_alone(database: Database, app: 
         await database.pool.execute("UPDATE ledger.delivery SET state = $2 WHERE id = $1", id_, state)
         before = await database.pool.fetchrow("SELECT state, reason, attempts FROM ledger.delivery WHERE id = $1", id_)
 
-        await MOVERS[mover](Target(database.pool, app.app_id, claim_on(id_, notification, app.app_id)))
+        await MOVERS[mover](Target(database.pool, app.app_id, claim_on(id_, notification, app.app_id, 0)))
 
         after = await database.pool.fetchrow("SELECT state, reason, attempts FROM ledger.delivery WHERE id = $1", id_)
         assert after == before

@@ -16,9 +16,11 @@ from clarion_ledger import admin
 from clarion_ledger.accept import Accepted, AcceptItem, accept
 from clarion_ledger.db import Pool
 from clarion_ledger.dispatching import Record, claim, record
+from clarion_ledger.flow import LOST_AFTER
 from clarion_ledger.ids import delivery_id
 from clarion_ledger.keys import KeyRing
 from clarion_ledger.planning import Plan, PlannedDelivery, load, plan
+from clarion_ledger.retention import Retention
 from clarion_ledger.runway import Runway
 from clarion_scheduler.jobs import Jobs
 from clarion_testkit.depth import waiting
@@ -38,10 +40,10 @@ class Replica:
     runway: Runway
 
 
-def replica_of(pool: Pool, bus: JetStreamBus, telemetry: Telemetry) -> Replica:
+def replica_of(pool: Pool, bus: JetStreamBus, telemetry: Telemetry, *, lost_after: timedelta = LOST_AFTER) -> Replica:
     lanes = [lane for lane in all_lanes() if lane.stream is not Stream.RETRY]
     runway = Runway(pool, bus, lanes)
-    return Replica(Jobs(pool, bus, runway, lanes, telemetry), runway)
+    return Replica(Jobs(pool, bus, runway, lanes, telemetry, retention=Retention(), lost_after=lost_after), runway)
 
 
 async def new_app(pool: Pool, kek: KeyWrapper, name: str) -> App:
@@ -106,6 +108,14 @@ async def waiting_for_retry(pool: Pool, app: App, count: int, *, channel: Channe
     claims = await claim(pool, ids, LEASE)
     again = [Record(one, DeliveryState.RETRY_WAIT, outcome=5, code="503", delay=timedelta(0)) for one in claims]
     await record(pool, again)
+    return ids
+
+
+async def held(pool: Pool, app: App, count: int) -> list[UUID]:
+    """Deliveries that their lane holds."""
+    ids = await planned(pool, app, count, enqueue=True)
+    claims = await claim(pool, ids, LEASE)
+    await record(pool, [Record(one, DeliveryState.HELD, tried=False) for one in claims])
     return ids
 
 

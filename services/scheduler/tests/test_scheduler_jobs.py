@@ -15,8 +15,9 @@ from clarion_kit.bus import BusUnavailable, JetStreamBus
 from clarion_kit.sealing import KeyWrapper
 from clarion_kit.subjects import Lane, Stream, Subjects
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.vocabulary import Channel, Priority
-from clarion_ledger import flow, runway
+from clarion_kit.vocabulary import Channel, Priority, StopReason
+from clarion_ledger import runway, stops
+from clarion_ledger.db import Pool
 from clarion_testkit.plugin import App, Database
 
 from .scheduler_samples import (
@@ -25,6 +26,7 @@ from .scheduler_samples import (
     RETRY,
     Replica,
     accepted,
+    held,
     messages,
     new_app,
     planned,
@@ -41,6 +43,18 @@ async def jetstream(nats_url: str) -> AsyncIterator[JetStreamContext]:
     client = await nats.connect(nats_url)
     yield client.jetstream()
     await client.close()
+
+
+async def past_partitions(pool: Pool, days_ago: int) -> list[str]:
+    """Partitions of a day in the past."""
+    day = datetime.now(UTC).date() - timedelta(days=days_ago)
+    await pool.execute("SELECT ledger.ensure_partitions($1, $1)", day)
+    tables = ("attempt", "delivery", "delivery_body", "event", "notification", "notification_body")
+    return [f"{table}_{day:%Y%m%d}" for table in tables]
+
+
+async def exists(pool: Pool, table: str) -> bool:
+    return bool(await pool.fetchval("SELECT to_regclass('ledger.' || $1::text) IS NOT NULL", table))
 
 
 def moved(telemetry: Telemetry, job: str) -> float:
@@ -127,6 +141,26 @@ async def test_due_retries_and_schedules_are_published_and_their_lateness_is_mea
         assert 0 < late < 10
 
 
+async def test_what_lanes_hold_goes_back_to_the_pump_when_they_go_on(
+    replica: Replica, database: Database, bus: JetStreamBus, app: App, telemetry: Telemetry
+) -> None:
+    free, stopped = await held(database.pool, app, 3), await held(database.pool, app, 2)
+    lane_id = await database.pool.fetchval(
+        "SELECT lane_id FROM ledger.delivery_work WHERE delivery_id = $1", stopped[0]
+    )
+    await stops.stop(database.pool, lane_id, app.app_id, StopReason.OPERATOR, "", None)
+
+    await replica.jobs.due()
+    before = await resting(database.pool, free), await resting(database.pool, stopped)
+    await stops.resume(database.pool, lane_id)
+    await replica.jobs.due()
+    await replica.jobs.pump()
+
+    assert before == (3, 0)
+    assert sorted(await taken(bus, DISPATCH, 5)) == sorted(free + stopped)
+    assert moved(telemetry, "held") == 5
+
+
 async def test_without_the_bus_every_lane_gives_its_rows_back(
     database: Database, app: App, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +185,7 @@ async def test_without_the_bus_every_lane_gives_its_rows_back(
 
 
 async def test_backlog_that_is_still_on_the_bus_is_not_enqueued_again(
-    replica: Replica, database: Database, bus: JetStreamBus, app: App, monkeypatch: pytest.MonkeyPatch
+    replica: Replica, database: Database, bus: JetStreamBus, app: App, telemetry: Telemetry
 ) -> None:
     await accepted(database.pool, app, 250)
     await planned(database.pool, app, 120)
@@ -159,10 +193,10 @@ async def test_backlog_that_is_still_on_the_bus_is_not_enqueued_again(
     await replica.jobs.pump()
     await replica.jobs.due()
     before = await messages(bus, PLAN, DISPATCH, RETRY)
-    monkeypatch.setattr(flow, "LOST_AFTER", timedelta(0))
+    impatient = replica_of(database.pool, bus, telemetry, lost_after=timedelta(0))
 
     for _ in range(3):
-        await replica.jobs.reconcile()
+        await impatient.jobs.reconcile()
 
     assert await messages(bus, PLAN, DISPATCH, RETRY) == before == [3, 2, 1]
 
@@ -175,7 +209,6 @@ async def test_what_the_bus_lost_is_enqueued_again(
     jetstream: JetStreamContext,
     app: App,
     telemetry: Telemetry,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     notifications = await accepted(database.pool, app, 3)
     deliveries = await planned(database.pool, app, 2)
@@ -185,8 +218,7 @@ async def test_what_the_bus_lost_is_enqueued_again(
 
     await replica.jobs.reconcile()
     too_early = await messages(bus, PLAN, DISPATCH)
-    monkeypatch.setattr(flow, "LOST_AFTER", timedelta(0))
-    await replica.jobs.reconcile()
+    await replica_of(database.pool, bus, telemetry, lost_after=timedelta(0)).jobs.reconcile()
 
     assert too_early == [0, 0]
     assert sorted(await taken(bus, PLAN, 3)) == sorted(notifications)
@@ -300,6 +332,58 @@ async def test_partitions_are_kept_by_the_lease_holder_alone(
 
     assert not made_by_other
     assert await exists()
+
+
+async def test_partitions_past_their_time_are_dropped_by_the_lease_holder_alone(
+    replica: Replica, database: Database, bus: JetStreamBus, telemetry: Telemetry
+) -> None:
+    gone = await past_partitions(database.pool, 100)
+    await replica.jobs.prune()
+    dropped = [not await exists(database.pool, name) for name in gone]
+    counted = moved(telemetry, "prune")
+    again = await past_partitions(database.pool, 101)
+
+    await replica_of(database.pool, bus, telemetry).jobs.prune()
+
+    assert dropped == [True] * len(gone)
+    assert counted == len(gone) + 1  # and the event ids of that time
+    assert [await exists(database.pool, name) for name in again] == [True] * len(again)
+    await replica.jobs.prune()
+    assert [await exists(database.pool, name) for name in again] == [False] * len(again)
+
+
+async def test_partition_that_something_in_flight_needs_is_kept_and_named(
+    replica: Replica, database: Database, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = await past_partitions(database.pool, 100)
+    [id_] = await accepted(database.pool, app, 1)
+    old = await database.pool.fetchval(
+        "SELECT ledger.uuid_floor(date_trunc('day', now(), 'UTC') - interval '100 days')"
+    )
+    await database.pool.execute("UPDATE ledger.plan_work SET notification_id = $2 WHERE notification_id = $1", id_, old)
+
+    await replica.jobs.prune()
+
+    assert [await exists(database.pool, name) for name in kept] == [True] * len(kept)
+    assert f"{kept[0]} is kept for notification {old}" in caplog.messages
+    await database.pool.execute("DELETE FROM ledger.plan_work")
+    await replica.jobs.prune()
+    assert [await exists(database.pool, name) for name in kept] == [False] * len(kept)
+
+
+async def test_rows_without_a_day_of_their_own_are_an_error(
+    replica: Replica, database: Database, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    [id_] = await accepted(database.pool, app, 1)
+    await replica.jobs.prune()
+    assert caplog.messages == []
+    await database.pool.execute("UPDATE ledger.event SET at = '2020-01-01' WHERE notification_id = $1", id_)
+
+    await replica.jobs.prune()
+    await database.pool.execute("DELETE FROM ledger.event WHERE notification_id = $1", id_)
+
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.getMessage().startswith("rows lie in DEFAULT partitions")
 
 
 async def test_replicas_at_once_move_every_row_once(

@@ -19,7 +19,7 @@ from clarion_channels.mail.quoted_printable import encode
 from clarion_kit.errors import DomainError, ErrorReason, Unavailable
 from clarion_kit.rpc.caller import Caller, calling_as
 from clarion_kit.telemetry.metrics import Metrics
-from clarion_ledger import db
+from clarion_ledger import db, durable
 from clarion_template.adapters.guard import GuardedChild
 from clarion_template.adapters.postgres import PostgresStore
 from clarion_template.authoring import Author
@@ -511,7 +511,7 @@ async def test_the_role_may_do_what_the_service_does(database: Database) -> None
         assert await store.put(new, publish=True) == 1
         assert await store.put(new, publish=True) == 1
         assert await store.get(VersionKey(7, "welcome", 1)) is not None
-        await store.ping()
+        await durable.Ready(pool, "template.template")()
 
 
 async def _keep(connection: object) -> None:

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 MAX_IDS = 100
 """Ids per message."""
+MAX_ACK_PENDING = 1_000
+"""Messages that a lane's readers may hold unsettled; it gives out no more until they are."""
 PUBLISH_TIMEOUT = timedelta(seconds=5)
 FIRST_CONNECTION = timedelta(seconds=2)
 """How long a start waits for the bus before it goes on without."""
@@ -75,6 +77,32 @@ class LaneDepth:
     waiting: int
     pending: int
     settled: int
+
+
+class LaneMissing(BusUnavailable):
+    """The bus answers that the lane has no consumer, or that it has no such stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerLook:
+    """A lane's consumer at one moment: messages waiting, taken and not settled, handed out so far (counts up from its
+    creation); whether somebody waits for messages, and whether it is paused."""
+
+    waiting: int
+    pending: int
+    delivered: int
+    asked: bool
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLook:
+    """A stream at one moment: its creation, last sequence, messages it found damaged, and how full it is (0-1)."""
+
+    created: datetime
+    last_seq: int
+    lost: int
+    fill: float
 
 
 class JetStreamBus:
@@ -304,25 +332,86 @@ class JetStreamBus:
             raise BusUnavailable(stream) from away
         return info.created or datetime.fromtimestamp(0, UTC), info.state.last_seq
 
+    async def consumer(self, lane: Lane) -> ConsumerLook:
+        """Raises LaneMissing, BusUnavailable."""
+        try:
+            info = await self._jetstream.consumer_info(self._subjects.stream_name(lane.stream), lane.name)
+        except NotFoundError as missing:
+            raise LaneMissing(lane.name) from missing
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(lane.name) from away
+        return ConsumerLook(
+            waiting=info.num_pending or 0,
+            pending=info.num_ack_pending or 0,
+            delivered=info.delivered.consumer_seq if info.delivered else 0,
+            asked=bool(info.num_waiting),
+            paused=bool(info.paused),
+        )
+
+    async def resume(self, lane: Lane) -> None:
+        """Let a paused consumer go on; idempotent. Raises BusUnavailable."""
+        try:
+            await self._jetstream.resume_consumer(self._subjects.stream_name(lane.stream), lane.name)
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(lane.name) from away
+
+    async def recreate(self, lane: Lane) -> None:
+        """Make a consumer anew, also where there is none. What it had handed out and not settled comes again, which the
+        claims turn into nothing; its readers bind again by themselves. Raises BusUnavailable."""
+        try:
+            with suppress(NotFoundError):
+                await self._jetstream.delete_consumer(self._subjects.stream_name(lane.stream), lane.name)
+            await self._ensure_consumer(lane)
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(lane.name) from away
+
+    async def stream(self, spec: StreamSpec) -> StreamLook:
+        """Raises LaneMissing (no such stream), BusUnavailable."""
+        try:
+            info = await self._jetstream.stream_info(self._subjects.stream_name(spec.stream))
+        except NotFoundError as missing:
+            raise LaneMissing(spec.stream) from missing
+        except (NatsError, TimeoutError, OSError) as away:
+            raise BusUnavailable(spec.stream) from away
+        lost = info.state.lost
+        return StreamLook(
+            created=info.created or datetime.fromtimestamp(0, UTC),
+            last_seq=info.state.last_seq,
+            lost=len(lost.msgs or ()) if lost else 0,
+            fill=info.state.bytes / spec.max_bytes,
+        )
+
+    async def probe(self) -> None:
+        """Store a message for nobody, as proof that the bus still stores. Raises BusUnavailable with its answer."""
+        try:
+            await asyncio.wait_for(
+                self._jetstream.publish(self._subjects.probe, b""), PUBLISH_TIMEOUT.total_seconds() + 1
+            )
+        except (NatsError, TimeoutError, OSError) as refused:
+            raise BusUnavailable(type(refused).__name__) from refused
+
     async def ensure_topology(self) -> None:
         """Create or update every stream and consumer; idempotent. Raises BusUnavailable."""
         try:
             for spec in self._subjects.streams():
                 await self._ensure_stream(spec)
             for lane in all_lanes():
-                await self._jetstream.add_consumer(
-                    self._subjects.stream_name(lane.stream),
-                    api.ConsumerConfig(
-                        durable_name=lane.name,
-                        filter_subject=self._subjects.subject(lane),
-                        ack_policy=api.AckPolicy.EXPLICIT,
-                        ack_wait=ACK_WAIT.total_seconds(),
-                        max_deliver=-1,
-                        max_ack_pending=1_000,
-                    ),
-                )
+                await self._ensure_consumer(lane)
         except (NatsError, TimeoutError, OSError) as away:
             raise BusUnavailable(f"topology: {away}") from away
+
+    async def _ensure_consumer(self, lane: Lane) -> None:
+        await self._jetstream.add_consumer(
+            self._subjects.stream_name(lane.stream),
+            api.ConsumerConfig(
+                durable_name=lane.name,
+                filter_subject=self._subjects.subject(lane),
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=ACK_WAIT.total_seconds(),
+                max_deliver=-1,
+                max_ack_pending=MAX_ACK_PENDING,
+            ),
+        )
 
     async def _ensure_stream(self, spec: StreamSpec) -> None:
         work_queue = spec.max_age is None

@@ -120,6 +120,12 @@ class Daemon:
             if not limit.expired():
                 raise
             log.warning("stopped with a loop at work; its leases end by themselves")
+        except BaseExceptionGroup as failed:
+            # What a check found out about the settings is for whoever made them, not a defect.
+            faulty = failed.subgroup(lambda error: isinstance(error, FaultySettings))
+            if faulty is not None:
+                raise _first(faulty) from None
+            raise
         finally:
             await self._finish(limit.when() or now() + self._settings.stop_grace_seconds * _WORK_SHARE)
 
@@ -244,6 +250,11 @@ async def _before(stopping: asyncio.Event, building: Awaitable[None]) -> bool:
             raise
         return False
     return True
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _supervised(loop: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

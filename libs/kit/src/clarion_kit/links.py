@@ -1,8 +1,13 @@
-"""Signed links: what a tracking link says of its delivery, so that it counts even after the delivery was pruned.
+"""Signed links and return paths: what comes back says by itself whom it is about, even after the delivery was pruned.
 
-A token is base64url of version (1 byte) ‖ app id (4) ‖ delivery id (16) ‖ category id (4) ‖ template version (4) ‖
-country (2) ‖ channel (1) ‖ HMAC-SHA256 truncated to 16 bytes (RFC 2104 §5 allows half): 48 bytes, 64 characters. The
-MAC covers a purpose as well, so that a token of one purpose never serves another under the same key.
+Each is version (1 byte) ‖ fields ‖ HMAC-SHA256 truncated to 16 bytes (RFC 2104 §5 allows half). The MAC covers a purpose
+as well, so that what was signed for one purpose never serves another under the same key. None of them expires.
+
+- open: app id (4) ‖ delivery id (16) ‖ category id (4) ‖ template version (4) ‖ country (2) ‖ channel (1), base64url: 64
+  characters.
+- unsubscribe: app id (4) ‖ recipient reference (16) ‖ category id (4) ‖ channel (1), base64url: 56 characters.
+- return path: account id (4) ‖ delivery id (16), base32 in lower case, since relays may change the case of a local part:
+  62 characters with its prefix, of the 64 that RFC 5321 §4.5.3.1.1 allows.
 """
 
 import base64
@@ -15,10 +20,17 @@ from uuid import UUID
 from clarion_kit.vocabulary import Channel
 
 _OPEN = b"clarion open link\0"
+_UNSUBSCRIBE = b"clarion unsubscribe link\0"
+_RETURN = b"clarion return path\0"
 _VERSION = 1
 _FIELDS = struct.Struct(">BI16sII2sB")
+_UNSUBSCRIBE_FIELDS = struct.Struct(">BI16sIB")
+_RETURN_FIELDS = struct.Struct(">BI16s")
 _MAC_BYTES = 16
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")
+_UNSUBSCRIBE_TOKEN = re.compile(r"[A-Za-z0-9_-]{56}")
+_RETURN_PREFIX = "b+"
+_RETURN_LOCAL = re.compile(r"b\+([a-z2-7]{60})", re.IGNORECASE)
 _CHANNELS = frozenset(Channel)
 _NO_COUNTRY = "\0\0"
 
@@ -55,16 +67,15 @@ def sign_open(key: bytes, link: OpenLink) -> str:
         )
     except struct.error:
         raise ValueError("a number of the link does not fit 32 bits") from None
-    return base64.urlsafe_b64encode(fields + _mac(key, fields)).decode()
+    return base64.urlsafe_b64encode(fields + _mac(key, _OPEN, fields)).decode()
 
 
 def verify_open(key: bytes, token: str) -> OpenLink | None:
     """The link of a token signed under `key`, None for anything else. Takes as long for a near miss as for any other."""
     if _TOKEN.fullmatch(token) is None:
         return None
-    signed = base64.urlsafe_b64decode(token)
-    fields, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
-    if not hmac.compare_digest(mac, _mac(key, fields)):
+    fields = _verified(key, _OPEN, base64.urlsafe_b64decode(token))
+    if fields is None:
         return None
     version, app_id, delivery_id, category_id, template_version, country, channel = _FIELDS.unpack(fields)
     if version != _VERSION or channel not in _CHANNELS:
@@ -80,5 +91,87 @@ def verify_open(key: bytes, token: str) -> OpenLink | None:
     )
 
 
-def _mac(key: bytes, fields: bytes) -> bytes:
-    return hmac.digest(key, _OPEN + fields, "sha256")[:_MAC_BYTES]
+@dataclass(frozen=True, slots=True)
+class UnsubscribeLink:
+    """Who unsubscribes from what: a category on one channel."""
+
+    app_id: int
+    recipient_ref: UUID
+    category_id: int
+    channel: Channel
+
+
+def sign_unsubscribe(key: bytes, link: UnsubscribeLink) -> str:
+    """The token of a link, 56 characters that need no escaping in a URL; the same for the same link.
+
+    Raises ValueError for a number that is no unsigned 32-bit integer.
+    """
+    try:
+        fields = _UNSUBSCRIBE_FIELDS.pack(
+            _VERSION, link.app_id, link.recipient_ref.bytes, link.category_id, link.channel
+        )
+    except struct.error:
+        raise ValueError("a number of the link does not fit 32 bits") from None
+    return base64.urlsafe_b64encode(fields + _mac(key, _UNSUBSCRIBE, fields)).decode()
+
+
+def unsubscribe_url(base_url: str, key: bytes, link: UnsubscribeLink) -> str:
+    """For List-Unsubscribe (RFC 8058): a POST to it unsubscribes, a GET shows a page that asks. `base_url`: the public
+    URL of the tracker. Raises ValueError as `sign_unsubscribe`."""
+    return f"{base_url.rstrip('/')}/u/{sign_unsubscribe(key, link)}"
+
+
+def verify_unsubscribe(key: bytes, token: str) -> UnsubscribeLink | None:
+    """The link of a token signed under `key`, None for anything else. Takes as long for a near miss as for any other."""
+    if _UNSUBSCRIBE_TOKEN.fullmatch(token) is None:
+        return None
+    fields = _verified(key, _UNSUBSCRIBE, base64.urlsafe_b64decode(token))
+    if fields is None:
+        return None
+    version, app_id, recipient_ref, category_id, channel = _UNSUBSCRIBE_FIELDS.unpack(fields)
+    if version != _VERSION or channel not in _CHANNELS:
+        return None
+    return UnsubscribeLink(app_id, UUID(bytes=recipient_ref), category_id, Channel(channel))
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnPath:
+    """Where a mail's bounces belong: the account that sent it and the delivery."""
+
+    lane_id: int
+    delivery_id: UUID
+
+
+def sign_return_path(key: bytes, path: ReturnPath) -> str:
+    """The local part of an envelope sender: "b+" and 60 lower-case letters and digits.
+
+    Raises ValueError for an account id that is no unsigned 32-bit integer.
+    """
+    try:
+        fields = _RETURN_FIELDS.pack(_VERSION, path.lane_id, path.delivery_id.bytes)
+    except struct.error:
+        raise ValueError("the account id does not fit 32 bits") from None
+    signed = base64.b32encode(fields + _mac(key, _RETURN, fields))
+    return _RETURN_PREFIX + signed.decode().rstrip("=").lower()
+
+
+def verify_return_path(key: bytes, local_part: str) -> ReturnPath | None:
+    """What a local part in any case says, None where it was not signed under `key`."""
+    matched = _RETURN_LOCAL.fullmatch(local_part)
+    if matched is None:
+        return None
+    fields = _verified(key, _RETURN, base64.b32decode(matched[1] + "====", casefold=True))
+    if fields is None:
+        return None
+    version, lane_id, delivery_id = _RETURN_FIELDS.unpack(fields)
+    return ReturnPath(lane_id, UUID(bytes=delivery_id)) if version == _VERSION else None
+
+
+def _verified(key: bytes, purpose: bytes, signed: bytes) -> bytes | None:
+    """The fields of what was signed for `purpose`."""
+    fields, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
+    return fields if hmac.compare_digest(mac, _mac(key, purpose, fields)) else None
+
+
+def _mac(key: bytes, purpose: bytes, fields: bytes) -> bytes:
+    return hmac.digest(key, purpose + fields, "sha256")[:_MAC_BYTES]

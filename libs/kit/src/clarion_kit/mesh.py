@@ -33,6 +33,7 @@ _PUBLIC = (
     "clarion.category.v1.category_service",
     "clarion.provider.v1.provider_service",
     "clarion.routing.v1.routing_service",
+    "clarion.budget.v1.budget_service",
     "clarion.webhook.v1.webhook_service",
     "clarion.deadletter.v1.dead_letter_service",
     "clarion.recipient.v1.recipient_service",
@@ -46,7 +47,7 @@ _PUBLIC = (
 )
 
 INTERNAL_CALLERS: Mapping[str, frozenset[str]] = {
-    "clarion.internal.preference.v1.PreferenceService": frozenset({"planner", *DISPATCHERS}),
+    "clarion.internal.preference.v1.PreferenceService": frozenset({"planner", "tracker", *DISPATCHERS}),
     "clarion.internal.template.v1.TemplateService": frozenset({GATEWAY, "planner"}),
     "clarion.internal.ratelimit.v1.RateLimitService": frozenset({GATEWAY, "planner", *DISPATCHERS}),
     "clarion.internal.planner.v1.PlannerService": frozenset({GATEWAY, "operator"}),

@@ -9,10 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Literal, NoReturn, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from clarion_kit import crash
 
 EXIT_BAD_SETTINGS = 2
 
@@ -42,6 +44,9 @@ class Common(BaseSettings):
     )
     subject_prefix: str = Field("clarion", pattern=r"^[a-z0-9-]{1,32}$", description="First token of every subject.")
     stream_replicas: int = Field(1, ge=1, le=5, description="Replicas of each JetStream stream; 3 in production.")
+    profile: Literal["development", "production"] = Field(
+        "development", description="production refuses what is fit for practice only: no standby, crash points, no TLS."
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
     stop_grace_seconds: float = Field(45.0, gt=0, le=600, description="Longest time from SIGTERM to exit.")
 
@@ -70,6 +75,20 @@ class Common(BaseSettings):
         elif not is_loopback(others.data.get("grpc_listen", "localhost:0")):
             raise ValueError("required where CLARION_GRPC_LISTEN is no loopback address")
         return value
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> Self:
+        if self.production and self.insecure:
+            raise ValueError("CLARION_INSECURE: not with CLARION_PROFILE=production")
+        if self.production and os.environ.get(crash.VARIABLE):
+            raise ValueError(f"{crash.VARIABLE}: not with CLARION_PROFILE=production")
+        if self.production and self.nats_url is not None and self.stream_replicas < 3:
+            raise ValueError("CLARION_STREAM_REPLICAS: at least 3 with CLARION_PROFILE=production")
+        return self
+
+    @property
+    def production(self) -> bool:
+        return self.profile == "production"
 
     def peer(self, daemon: str) -> str:
         """gRPC target of a daemon, by its Python name ("rate_limiter")."""

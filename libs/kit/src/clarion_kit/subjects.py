@@ -68,6 +68,11 @@ class Subjects:
     def events(self, shard: int) -> str:
         return f"{self._root}.events.{shard}"
 
+    @property
+    def probe(self) -> str:
+        """A subject of EVENTS that nobody reads."""
+        return f"{self._root}.events.probe"
+
     def stream_name(self, stream: Stream) -> str:
         return f"{self._stream_prefix}{stream}"
 

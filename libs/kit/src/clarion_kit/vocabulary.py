@@ -98,6 +98,7 @@ class Reason(IntEnum):
     NOT_NEEDED = 71
     WISH_CHANGED = 72
     ERASED = 73
+    ADDRESS_GONE = 74
     RETRIES_EXHAUSTED = 80
     POISON = 81
     HELD_TOO_LONG = 82
@@ -139,3 +140,18 @@ class EventKind(IntEnum):
     REDRIVEN = 9
     HELD = 10
     DEFERRED = 11
+
+
+class StopReason(IntEnum):
+    """Why a provider account takes no work."""
+
+    CREDENTIALS = 1
+    BREAKER = 2
+    DEAD_JUMP = 3
+    OPERATOR = 4
+    UNUSABLE = 5
+
+    @property
+    def by_hand(self) -> bool:
+        """Only a person lets it go on."""
+        return self in (StopReason.DEAD_JUMP, StopReason.OPERATOR)

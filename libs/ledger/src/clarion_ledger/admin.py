@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from clarion.category.v1.category_service_pb2 import Category, Guarantee
+from clarion.provider.v1.provider_service_pb2 import Limits
 from clarion.routing.v1.routing_service_pb2 import ChannelRoutes
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import AppSealer, KeyWrapper
@@ -188,22 +189,33 @@ async def put_lane(
     settings: bytes,
     *,
     enabled: bool,
+    limits: Limits | None = None,
 ) -> int:
-    """Create or replace a provider account; gives its lane id. Raises LedgerUnavailable."""
+    """Create or replace a provider account; gives its lane id. One that was stopped for its credentials or settings is
+    tried at once. Raises LedgerUnavailable."""
     sealed = sealer.seal("lane", name.encode(), "settings", settings)
     async with connection(pool) as db:
         return int(
             await db.fetchval(
-                """INSERT INTO ledger.lane AS l (app_id, name, kind, channel, enabled, settings) VALUES ($1, $2, $3, $4, $5, $6)
-                   ON CONFLICT (app_id, name) DO UPDATE SET kind = excluded.kind, channel = excluded.channel,
-                       enabled = excluded.enabled, settings = excluded.settings, revision = l.revision + 1
-                   RETURNING lane_id""",
+                """WITH put AS (
+                       INSERT INTO ledger.lane AS l (app_id, name, kind, channel, enabled, settings, limits)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7)
+                       ON CONFLICT (app_id, name) DO UPDATE SET kind = excluded.kind, channel = excluded.channel,
+                           enabled = excluded.enabled, settings = excluded.settings, limits = excluded.limits,
+                           revision = l.revision + 1
+                       RETURNING lane_id
+                   ), tried AS (
+                       UPDATE ledger.lane_stop s SET probe_at = now() FROM put p
+                       WHERE s.lane_id = p.lane_id AND s.reason IN (1, 5)
+                   )
+                   SELECT lane_id FROM put""",
                 app_id,
                 name,
                 kind,
                 channel,
                 enabled,
                 sealed,
+                None if limits is None else limits.SerializeToString(),
             )
         )
 

@@ -12,7 +12,9 @@ from datetime import timedelta
 import asyncpg
 
 from clarion.category.v1.category_service_pb2 import Category, GateAction, Guarantee
+from clarion.provider.v1.provider_service_pb2 import Limits
 from clarion.routing.v1.routing_service_pb2 import ChannelRoutes
+from clarion.types.v1.retry_pb2 import RetryPolicy
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.db import Pool, connection
 
@@ -45,6 +47,7 @@ class CategoryRule:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     caps: tuple[Cap, ...] = ()
     defer_over_cap: bool = False
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class LaneConfig:
     enabled: bool
     settings: bytes = field(repr=False)
     revision: int = 1
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Target:
 
     lane_id: int
     weight: int
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,7 @@ def category_rule(category_id: int, app_id: int, category: Category) -> Category
             for cap in category.caps
         ),
         defer_over_cap=category.cap_action == GateAction.GATE_ACTION_DEFER,
+        retry=category.retry,
     )
 
 
@@ -182,6 +188,7 @@ def lane_config(row: asyncpg.Record) -> LaneConfig:
         enabled=row["enabled"],
         settings=row["settings"],
         revision=row["revision"],
+        limits=Limits.FromString(row["limits"] or b""),
     )
 
 
@@ -191,7 +198,7 @@ def _routes(app_id: int, stored: ChannelRoutes, lanes: Mapping[tuple[int, str], 
             route.country,
             route.locale,
             tuple(
-                Target(lanes[app_id, target.provider], target.weight or 100)
+                Target(lanes[app_id, target.provider], target.weight or 100, target.rank)
                 for target in route.targets
                 if (app_id, target.provider) in lanes
             ),

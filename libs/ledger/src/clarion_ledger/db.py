@@ -19,6 +19,7 @@ STATEMENT_TIMEOUT_SECONDS = 5.0
 _SESSION = {
     # Custom plans over partitions cost 98-206 µs a row, generic ones 5-7 (measured).
     "plan_cache_mode": "force_generic_plan",
+    "synchronous_commit": "on",
     "jit": "off",
     "statement_timeout": "5000",
     "lock_timeout": "2000",
@@ -94,7 +95,8 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
 
 
 async def ping(pool: Pool, needs: str = "ledger.config_revision") -> None:
-    """Raises LedgerUnavailable unless the database answers and is migrated as far as the table `needs`."""
+    """Raises LedgerUnavailable unless the database answers and is migrated as far as the table `needs`; `durable.Ready` is
+    the check for a daemon."""
     async with connection(pool) as db:
         if not await db.fetchval("SELECT to_regclass($1) IS NOT NULL", needs):
             raise LedgerUnavailable(f"the database is not migrated: {needs} is missing")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from clarion_kit import crash
 from clarion_kit.vocabulary import DeliveryState, Priority, Reason
 from clarion_ledger.db import Pool, connection
@@ -17,7 +19,9 @@ from clarion_ledger.db import Pool, connection
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A delivery under lease. `address` and `content` are sealed (owner: the delivery id for content, the address id for
-    the address). `expired`: its deadline passed, by the database's clock."""
+    the address). `country`, `locale` and `hint` are what its route was chosen by. `expired`: its deadline passed, by the
+    database's clock. `changed`: the recipient's wishes or addresses are not those it was planned with. `claimed_at` is the
+    database's clock, too."""
 
     delivery_id: UUID
     notification_id: UUID
@@ -25,6 +29,7 @@ class Claimed:
     address_id: UUID
     app_id: int
     lane_id: int
+    category_id: int
     lease_gen: int
     priority: Priority
     attempt: int
@@ -32,21 +37,26 @@ class Claimed:
     at_most_once: bool
     ambiguous: bool
     expired: bool
+    changed: bool
+    claimed_at: datetime
     planned_at: datetime
     expire_at: datetime
     collapse_key: str
     traceparent: str
     address: bytes
     content: bytes
+    country: str = ""
+    locale: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """What became of one claimed delivery.
 
-    Terminal states end it; RETRY_WAIT and HELD come again after `delay`, READY as soon as its lane has room. `tried`
-    False gives the attempt back: no provider was asked, or the lane was to blame. The provider call began
-    `seconds_ago` and took `duration`, None where none was made.
+    Terminal states end it; RETRY_WAIT comes again after `delay`, HELD when its lane goes on, READY as soon as its lane has
+    room. `next_lane`: the account that takes over what comes again. `tried` False gives the attempt back: no provider was
+    asked, or the lane was to blame. The provider call began `seconds_ago` and took `duration`, None where none was made.
     """
 
     claimed: Claimed
@@ -61,25 +71,64 @@ class Record:
     seconds_ago: float = 0.0
     duration: timedelta | None = None
     tried: bool = True
+    next_lane: int | None = None
 
 
-_CLAIM = """
+_FRESH = "interval '1 second'"
+"""For so long a plan's view of its recipient holds without another look."""
+
+# The recipient is looked up only where the plan is not fresh.
+_CLAIMED = f"""
+SELECT l.delivery_id, l.notification_id, l.recipient_ref, l.app_id, l.lane_id, d.category_id, l.lease_gen, l.priority,
+       l.attempt, l.max_attempts, l.at_most_once, l.ambiguous, l.expire_at <= now() AS expired, now() AS claimed_at,
+       l.planned_at, l.expire_at,
+       l.collapse_key, l.traceparent, b.address, b.content, d.address_id, d.country, l.locale, l.hint,
+       l.planned_at < now() - {_FRESH} AND r.revision IS DISTINCT FROM l.wishes_revision AS changed
+FROM leased l
+JOIN ledger.delivery_body b ON b.id = l.delivery_id AND b.id BETWEEN $1 AND $2
+JOIN ledger.delivery d ON d.id = l.delivery_id AND d.id BETWEEN $1 AND $2
+LEFT JOIN LATERAL (
+    SELECT p.revision FROM preference.recipient p
+    WHERE l.planned_at < now() - {_FRESH} AND p.app_id = l.app_id AND p.recipient_ref = l.recipient_ref
+) r ON true
+"""
+
+_CLAIM = f"""
 WITH picked AS (
     SELECT delivery_id FROM ledger.delivery_work
-    WHERE delivery_id = ANY ($1) AND state = 2
+    WHERE delivery_id = ANY ($3) AND state = 2
     ORDER BY delivery_id FOR UPDATE SKIP LOCKED
 ), leased AS (
     UPDATE ledger.delivery_work w
-    SET state = 3, lease_gen = w.lease_gen + 1, attempt = w.attempt + 1, lease_until = now() + $2, writing_at = NULL
+    SET state = 3, lease_gen = w.lease_gen + 1, attempt = w.attempt + 1, lease_until = now() + $4, writing_at = NULL
     FROM picked p WHERE w.delivery_id = p.delivery_id
     RETURNING w.*
-)
-SELECT l.delivery_id, l.notification_id, l.recipient_ref, l.app_id, l.lane_id, l.lease_gen, l.priority, l.attempt,
-       l.max_attempts, l.at_most_once, l.ambiguous, l.expire_at <= now() AS expired, l.planned_at, l.expire_at,
-       l.collapse_key, l.traceparent, b.address, b.content, d.address_id
-FROM leased l
-JOIN ledger.delivery_body b ON b.id = l.delivery_id AND b.id BETWEEN $3 AND $4
-JOIN ledger.delivery d ON d.id = l.delivery_id AND d.id BETWEEN $3 AND $4
+){_CLAIMED}"""
+
+_CLAIM_HELD = f"""
+WITH picked AS (
+    SELECT delivery_id FROM ledger.delivery_work
+    WHERE lane_id = $3 AND due_at = 'infinity' AND state = 6 AND expire_at > now()
+    ORDER BY delivery_id LIMIT $5 FOR UPDATE SKIP LOCKED
+), leased AS (
+    UPDATE ledger.delivery_work w
+    SET state = 3, lease_gen = w.lease_gen + 1, attempt = w.attempt + 1, lease_until = now() + $4, writing_at = NULL,
+        due_at = NULL
+    FROM picked p WHERE w.delivery_id = p.delivery_id
+    RETURNING w.*
+){_CLAIMED}"""
+
+_CHANGED = """
+SELECT w.delivery_id FROM ledger.delivery_work w
+LEFT JOIN preference.recipient p ON p.app_id = w.app_id AND p.recipient_ref = w.recipient_ref
+WHERE w.delivery_id = ANY ($1) AND p.revision IS DISTINCT FROM w.wishes_revision
+"""
+
+_EXTEND = """
+UPDATE ledger.delivery_work w SET lease_until = now() + $3
+FROM unnest($1::uuid[], $2::int4[]) AS i (delivery_id, lease_gen)
+WHERE w.delivery_id = i.delivery_id AND w.lease_gen = i.lease_gen AND w.state = 3
+RETURNING w.delivery_id, w.lease_gen
 """
 
 _WRITING = """
@@ -94,23 +143,24 @@ RETURNING w.delivery_id
 _RECORD = """
 WITH picked AS (
     SELECT i.* FROM unnest($1::uuid[], $2::int4[], $3::int2[], $4::int2[], $5::int2[], $6::text[], $7::text[], $8::text[],
-                           $9::interval[], $10::boolean[], $11::interval[], $12::int4[], $13::boolean[])
+                           $9::interval[], $10::boolean[], $11::interval[], $12::int4[], $13::boolean[], $16::int4[])
         AS i (delivery_id, lease_gen, final, why, outcome, code, provider_message_id, receipt_key, delay, doubtful,
-              ago, duration_ms, tried)
+              ago, duration_ms, tried, next_lane)
     JOIN ledger.delivery_work w ON w.delivery_id = i.delivery_id
     WHERE w.state = 3 AND w.lease_gen = i.lease_gen
     ORDER BY w.delivery_id FOR UPDATE OF w
 ), ended AS (
     DELETE FROM ledger.delivery_work w USING picked p WHERE w.delivery_id = p.delivery_id AND p.final >= 20
-    RETURNING p.*, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous OR p.doubtful AS ambiguous
+    RETURNING p.*, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt - (NOT p.tried)::int AS attempt,
+              w.ambiguous OR p.doubtful AS ambiguous
 ), again AS (
     UPDATE ledger.delivery_work w
     SET state = p.final, ambiguous = w.ambiguous OR p.doubtful, lease_until = NULL, writing_at = NULL, enqueued_at = NULL,
-        due_at = CASE WHEN p.final IN (4, 6) THEN now() + p.delay END,
+        due_at = CASE p.final WHEN 4 THEN now() + p.delay WHEN 6 THEN 'infinity' END,
         ready_since = CASE WHEN p.final = 1 THEN now() END,
-        attempt = CASE WHEN p.tried THEN w.attempt ELSE w.attempt - 1 END
+        attempt = CASE WHEN p.tried THEN w.attempt ELSE w.attempt - 1 END, lane_id = coalesce(p.next_lane, w.lane_id)
     FROM picked p WHERE w.delivery_id = p.delivery_id AND p.final < 20
-    RETURNING p.*, w.notification_id, w.app_id, w.lane_id, w.channel, w.attempt, w.ambiguous
+    RETURNING p.*, w.notification_id, w.app_id, old.lane_id, w.channel, w.attempt, w.ambiguous
 ), written AS (
     SELECT * FROM ended UNION ALL SELECT * FROM again
 ), deliveries AS (
@@ -146,32 +196,33 @@ async def claim(pool: Pool, ids: Sequence[UUID], lease: timedelta) -> list[Claim
         return []
     crash.point("claim.before_commit")
     async with connection(pool) as db:
-        rows = await db.fetch(_CLAIM, ids, lease, min(ids), max(ids))
+        rows = await db.fetch(_CLAIM, min(ids), max(ids), ids, lease)
     crash.point("claim.after_commit")
-    return [
-        Claimed(
-            delivery_id=row["delivery_id"],
-            notification_id=row["notification_id"],
-            recipient_ref=row["recipient_ref"],
-            address_id=row["address_id"],
-            app_id=row["app_id"],
-            lane_id=row["lane_id"],
-            lease_gen=row["lease_gen"],
-            priority=Priority(row["priority"]),
-            attempt=row["attempt"],
-            max_attempts=row["max_attempts"],
-            at_most_once=row["at_most_once"],
-            ambiguous=row["ambiguous"],
-            expired=row["expired"],
-            planned_at=row["planned_at"],
-            expire_at=row["expire_at"],
-            collapse_key=row["collapse_key"] or "",
-            traceparent=row["traceparent"] or "",
-            address=row["address"],
-            content=row["content"],
-        )
-        for row in rows
-    ]
+    return [_claimed(row) for row in rows]
+
+
+async def claim_held(pool: Pool, lane_id: int, count: int, lease: timedelta) -> list[Claimed]:
+    """Up to `count` of the oldest deliveries that a stopped lane holds, to try it with. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch(_CLAIM_HELD, UUID(int=0), UUID(int=(1 << 128) - 1), lane_id, lease, count)
+    return [_claimed(row) for row in rows]
+
+
+async def changed(pool: Pool, claims: Sequence[Claimed]) -> set[UUID]:
+    """Those whose recipient is not as their plan saw it, for calls that begin some time after the claim. Raises
+    LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch(_CHANGED, [c.delivery_id for c in claims])
+    return {row["delivery_id"] for row in rows}
+
+
+async def extend(pool: Pool, claims: Sequence[Claimed], lease: timedelta) -> set[tuple[UUID, int]]:
+    """The heartbeat: `lease` from now for what is still ours; gives those (delivery, lease generation). The others were
+    taken over. Raises LedgerUnavailable."""
+    claims = sorted(claims, key=lambda claimed: claimed.delivery_id)
+    async with connection(pool) as db:
+        rows = await db.fetch(_EXTEND, [c.delivery_id for c in claims], [c.lease_gen for c in claims], lease)
+    return {(row["delivery_id"], row["lease_gen"]) for row in rows}
 
 
 async def mark_writing(pool: Pool, claims: Sequence[Claimed]) -> set[UUID]:
@@ -205,6 +256,37 @@ async def record(pool: Pool, records: Sequence[Record]) -> set[UUID]:
             [r.tried for r in records],
             min(ids),
             max(ids),
+            [r.next_lane for r in records],
         )
     crash.point("record.after_commit")
     return {row["delivery_id"] for row in rows}
+
+
+def _claimed(row: asyncpg.Record) -> Claimed:
+    return Claimed(
+        delivery_id=row["delivery_id"],
+        notification_id=row["notification_id"],
+        recipient_ref=row["recipient_ref"],
+        address_id=row["address_id"],
+        app_id=row["app_id"],
+        lane_id=row["lane_id"],
+        category_id=row["category_id"],
+        lease_gen=row["lease_gen"],
+        priority=Priority(row["priority"]),
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        at_most_once=row["at_most_once"],
+        ambiguous=row["ambiguous"],
+        expired=row["expired"],
+        changed=row["changed"],
+        claimed_at=row["claimed_at"],
+        planned_at=row["planned_at"],
+        expire_at=row["expire_at"],
+        collapse_key=row["collapse_key"] or "",
+        traceparent=row["traceparent"] or "",
+        address=row["address"],
+        content=row["content"],
+        country=row["country"] or "",
+        locale=row["locale"] or "",
+        hint=row["hint"] or "",
+    )

@@ -77,7 +77,7 @@ RETURNING w.delivery_id AS id, w.traceparent, NULL::interval AS late
 
 _DUE_RETRIES = """
 WITH picked AS (
-    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state IN (4, 6)
+    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state = 4
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE ledger.delivery_work w SET enqueued_at = now(), due_at = NULL, state = 2
@@ -181,12 +181,14 @@ _RESTART_DISPATCH = """
 UPDATE ledger.delivery_work SET ready_since = now(), enqueued_at = NULL, state = 1 WHERE enqueued_at IS NOT NULL AND state = 2
 """
 
+# What was never sent waits since it was accepted or planned, however often its publish failed.
 _RELEASE_PLAN = """
-UPDATE ledger.plan_work SET ready_since = now(), enqueued_at = NULL
+UPDATE ledger.plan_work SET ready_since = least(now(), uuid_extract_timestamp(notification_id)), enqueued_at = NULL
 WHERE notification_id = ANY ($1) AND enqueued_at IS NOT NULL
 """
 _RELEASE_DISPATCH = """
-UPDATE ledger.delivery_work SET ready_since = now(), enqueued_at = NULL, state = 1
+UPDATE ledger.delivery_work
+SET ready_since = CASE WHEN attempt = 0 THEN planned_at ELSE now() END, enqueued_at = NULL, state = 1
 WHERE delivery_id = ANY ($1) AND state = 2
 """
 
@@ -208,7 +210,7 @@ async def pump(pool: Pool, lane: Lane, rows: int) -> Moved:
 
 
 async def due_retries(pool: Pool) -> list[Moved]:
-    """Enqueue retries and held rows that are due, by lane. Raises LedgerUnavailable."""
+    """Enqueue retries that are due, by lane. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         found = await db.fetch(_DUE_RETRIES, MOVE_LIMIT)
     lanes = {(row["channel"], row["priority"]) for row in found}
@@ -231,18 +233,18 @@ async def due_schedules(pool: Pool) -> list[Moved]:
     ]
 
 
-async def lost(pool: Pool, lane: Lane, oldest_message: datetime | None) -> Moved:
+async def lost(pool: Pool, lane: Lane, oldest_message: datetime | None, *, lost_after: timedelta = LOST_AFTER) -> Moved:
     """Enqueue again what the bus of a PLAN or DISPATCH lane can no longer hold.
 
     `oldest_message`: time of the oldest message still on the lane's subjects, None if there is none. The wait doubles
-    with every round, up to five minutes. Raises LedgerUnavailable.
+    with every round, up to twenty times `lost_after`. Raises LedgerUnavailable.
     """
     async with connection(pool) as db:
         limit = oldest_message if oldest_message is not None else await db.fetchval("SELECT now()")
         if lane.channel is None:
-            found = await db.fetch(_LOST_PLAN, lane.priority, LOST_AFTER, limit, MOVE_LIMIT)
+            found = await db.fetch(_LOST_PLAN, lane.priority, lost_after, limit, MOVE_LIMIT)
         else:
-            found = await db.fetch(_LOST_DISPATCH, lane.priority, LOST_AFTER, limit, MOVE_LIMIT, lane.channel)
+            found = await db.fetch(_LOST_DISPATCH, lane.priority, lost_after, limit, MOVE_LIMIT, lane.channel)
     return _moved(lane, found)
 
 

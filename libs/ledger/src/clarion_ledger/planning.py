@@ -3,9 +3,10 @@
 Taking the `plan_work` row is the fence: whoever deletes it writes the plan, a second planner writes nothing.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from clarion_kit import crash
@@ -51,17 +52,22 @@ class PlannedDelivery:
     country: str | None = None
     enqueue: bool = True
     traceparent: str = ""
+    wishes_revision: int | None = None
+    locale: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All deliveries of one notification."""
+    """All deliveries of one notification. `resolved_at`: monotonic seconds when its recipients were looked up, None where
+    the plan needs none; wishes that changed since then are looked at again."""
 
     source: ToPlan
     deliveries: Sequence[PlannedDelivery]
     max_attempts: int
     at_most_once: bool
     collapse_key: str = ""
+    resolved_at: float | None = None
 
 
 _LOAD = """
@@ -88,9 +94,11 @@ WITH taken AS (
     SELECT i.*, p.app_id, p.category_id, p.priority, p.expire_at
     FROM unnest($5::uuid[], $6::uuid[], $7::uuid[], $8::int2[], $9::int2[], $10::uuid[], $11::int4[], $12::bytea[],
                 $13::bytea[], $14::bytea[], $15::int4[], $16::text[], $17::boolean[], $18::text[], $19::int2[],
-                $20::boolean[], $21::text[])
+                $20::boolean[], $21::text[], $22::int8[], $23::interval[],
+                $24::text[], $25::text[])
         AS i (id, notification_id, recipient_ref, channel, reason, address_id, lane_id, address, content, gates,
-              template_version, country, enqueue, traceparent, max_attempts, at_most_once, collapse_key)
+              template_version, country, enqueue, traceparent, max_attempts, at_most_once, collapse_key, wishes_revision,
+              resolved_ago, locale, hint)
     JOIN planned p ON p.id = i.notification_id
 ), deliveries AS (
     INSERT INTO ledger.delivery (terminal_at, id, notification_id, recipient_ref, address_id, app_id, category_id, lane_id,
@@ -104,10 +112,11 @@ WITH taken AS (
 ), work AS (
     INSERT INTO ledger.delivery_work (enqueued_at, ready_since, expire_at, delivery_id, notification_id, recipient_ref,
                                       app_id, lane_id, channel, priority, state, max_attempts, at_most_once, collapse_key,
-                                      traceparent)
+                                      traceparent, wishes_revision, planned_at, locale, hint)
     SELECT CASE WHEN i.enqueue THEN now() END, CASE WHEN NOT i.enqueue THEN now() END, i.expire_at, i.id, i.notification_id,
            i.recipient_ref, i.app_id, i.lane_id, i.channel, i.priority, CASE WHEN i.enqueue THEN 2 ELSE 1 END,
-           i.max_attempts, i.at_most_once, i.collapse_key, i.traceparent
+           i.max_attempts, i.at_most_once, i.collapse_key, i.traceparent, i.wishes_revision, now() - i.resolved_ago,
+           i.locale, i.hint
     FROM input i WHERE i.reason = 0
 ), happened AS (
     INSERT INTO ledger.event (notification_id, delivery_id, app_id, kind, state, reason)
@@ -168,6 +177,7 @@ async def plan(pool: Pool, plans: Sequence[Plan]) -> set[UUID]:
         ((plan, delivery) for plan in plans for delivery in plan.deliveries), key=lambda pair: pair[1].delivery_id
     )
     ids = [plan.source.notification_id for plan in plans]
+    now = time.monotonic()
     crash.point("plan.before_commit")
     async with connection(pool) as db:
         rows = await db.fetch(
@@ -193,6 +203,10 @@ async def plan(pool: Pool, plans: Sequence[Plan]) -> set[UUID]:
             [plan.max_attempts for plan, _ in flat],
             [plan.at_most_once for plan, _ in flat],
             [plan.collapse_key or None for plan, _ in flat],
+            [delivery.wishes_revision for _, delivery in flat],
+            [timedelta(seconds=now - (now if plan.resolved_at is None else plan.resolved_at)) for plan, _ in flat],
+            [delivery.locale or None for _, delivery in flat],
+            [delivery.hint or None for _, delivery in flat],
         )
     crash.point("plan.after_commit")
     return {row["id"] for row in rows}

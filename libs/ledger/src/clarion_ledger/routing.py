@@ -1,5 +1,8 @@
 """Which provider account serves a delivery: data of the app, the most specific route first. No I/O."""
 
+from collections.abc import Collection
+from itertools import groupby
+from operator import attrgetter
 from random import Random
 
 from clarion_kit.vocabulary import Channel
@@ -9,13 +12,23 @@ _KINDS_BY_HINT = {"fcm": "fcm", "huawei": "huawei"}
 
 
 def choose_lane(
-    snapshot: Snapshot, app_id: int, channel: Channel, *, country: str, locale: str, hint: str, random: Random
+    snapshot: Snapshot,
+    app_id: int,
+    channel: Channel,
+    *,
+    country: str,
+    locale: str,
+    hint: str,
+    random: Random,
+    avoid: Collection[int] = (),
 ) -> int | None:
     """The lane of a delivery, None where no enabled account serves it.
 
-    Routes are tried from the most specific (country and locale) to the least; within one, usable targets share by
-    weight. Without routes the app's first account of the channel serves. An Android device
-    only goes to an account that speaks to its push service.
+    Routes are tried from the most specific (country and locale) to the least; the first with a usable target decides. Of
+    its targets those of the lowest rank share by weight; those of a higher rank serve while every one before them is to
+    be avoided (stopped, or tried a moment ago). Where all of them are, the first serves: what it cannot send now it holds.
+    Without routes the app's first account of the channel serves, and no other takes over: nobody said that it may. An
+    Android device only goes to an account that speaks to its push service.
     """
     usable = {lane.lane_id: lane for lane in snapshot.lanes_of(app_id, channel) if _speaks_to(lane, hint)}
     if not usable:
@@ -26,10 +39,14 @@ def choose_lane(
     for route in sorted(routes, key=_specificity, reverse=True):
         if not _matches(route, country, locale):
             continue
-        targets = [target for target in route.targets if target.lane_id in usable]
-        weights = [target.weight for target in targets]
-        if targets and any(weights):
-            return random.choices(targets, weights)[0].lane_id
+        targets = sorted(
+            (target for target in route.targets if target.lane_id in usable and target.weight), key=attrgetter("rank")
+        )
+        for avoided in (avoid, ()):
+            for _, rank in groupby(targets, key=attrgetter("rank")):
+                sharing = [target for target in rank if target.lane_id not in avoided]
+                if sharing:
+                    return random.choices(sharing, [target.weight for target in sharing])[0].lane_id
     return None
 
 

@@ -14,9 +14,10 @@ from clarion_kit.errors import Unavailable
 from clarion_kit.subjects import Lane, Stream
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_ledger import flow
+from clarion_ledger import flow, retention, stops
 from clarion_ledger.db import Pool
 from clarion_ledger.flow import MOVE_LIMIT, Moved
+from clarion_ledger.retention import Retention
 from clarion_ledger.runway import Runway
 
 log = logging.getLogger(__name__)
@@ -31,13 +32,23 @@ class Jobs:
     """The jobs of one replica."""
 
     def __init__(
-        self, pool: Pool, bus: JetStreamBus, runway: Runway, lanes: Sequence[Lane], telemetry: Telemetry
+        self,
+        pool: Pool,
+        bus: JetStreamBus,
+        runway: Runway,
+        lanes: Sequence[Lane],
+        telemetry: Telemetry,
+        *,
+        retention: Retention,
+        lost_after: timedelta,
     ) -> None:
         """`lanes`: the PLAN and DISPATCH lanes, whose backlog the pump moves."""
         self._pool = pool
         self._bus = bus
         self._runway = runway
         self._lanes = lanes
+        self._retention = retention
+        self._lost_after = lost_after
         self._holder = uuid4().hex
         self._moved = telemetry.metrics.counter(names.SCHEDULER_MOVED)
         self._lateness = telemetry.metrics.histogram(names.SCHEDULER_LATENESS)
@@ -56,7 +67,9 @@ class Jobs:
                 await self._publish("pump", [await flow.pump(self._pool, lane, room)])
 
     async def due(self) -> None:
-        """Enqueue retries and let schedules in that are due. Raises LedgerUnavailable."""
+        """Enqueue retries and let schedules in that are due; give back what lanes hold that go on. Raises
+        LedgerUnavailable."""
+        self._count("held", await stops.release(self._pool, MOVE_LIMIT))
         await self._publish("retry", await flow.due_retries(self._pool))
         await self._publish("schedule", await flow.due_schedules(self._pool))
 
@@ -65,7 +78,8 @@ class Jobs:
         self._count("lease", await flow.ended_leases(self._pool))
         self._count("expired", await flow.expired(self._pool))
         for lane in self._lanes:
-            await self._publish("lost", [await flow.lost(self._pool, lane, await self._oldest(lane))])
+            oldest = await self._oldest(lane)
+            await self._publish("lost", [await flow.lost(self._pool, lane, oldest, lost_after=self._lost_after)])
 
     async def topology(self) -> None:
         """Keep streams and consumers as they should be; give rows back whose stream lost them. Raises BusUnavailable,
@@ -80,6 +94,20 @@ class Jobs:
                 rows = await flow.restart(self._pool, stream)
                 log.error("stream lost its content; its rows are moved again", extra={"stream": stream, "rows": rows})
                 self._count("restart", rows)
+
+    async def prune(self) -> None:
+        """Drop partitions that are past their time, on one replica. Raises LedgerUnavailable."""
+        strays = await retention.strays(self._pool)
+        if strays:
+            log.error("rows lie in DEFAULT partitions: their day was missing when they came", extra={"rows": strays})
+        if not await flow.take_lease(self._pool, "prune", self._holder, PARTITION_LEASE):
+            return
+        for expired in await retention.prunable(self._pool, self._retention):
+            if expired.held_by is not None:
+                log.warning("%s is kept for %s", expired.partition, expired.held_by)
+            elif await retention.prune(self._pool, self._retention, expired.partition):
+                log.info("%s is dropped", expired.partition)
+                self._count("prune", 1)
 
     async def partitions(self) -> None:
         """Keep partitions two weeks ahead, on one replica. Raises LedgerUnavailable."""

@@ -5,7 +5,7 @@ from functools import partial
 from clarion.internal.template.v1 import template_service_pb2_grpc as internal
 from clarion.template.v1 import template_service_pb2_grpc as public
 from clarion_kit.daemon import Daemon
-from clarion_ledger import db
+from clarion_ledger import db, durable
 from clarion_template.adapters.guard import GuardedChild
 from clarion_template.adapters.postgres import PostgresStore
 from clarion_template.authoring import Author
@@ -21,7 +21,7 @@ async def build(d: Daemon, s: Settings) -> None:
     store = PostgresStore(pool)
     guard = await d.open(GuardedChild.running())
     catalog = Catalog(store, d.clock, s.template_cache_mib << 20)
-    d.ready_when(postgres=store.ping)
+    d.ready_when(postgres=durable.Ready(pool, "template.template", production=s.production))
     d.serve(
         partial(public.add_TemplateServiceServicer_to_server, TemplateRpc(store, Author(store, guard), catalog)),
         partial(internal.add_TemplateServiceServicer_to_server, RenderRpc(catalog, d.telemetry.metrics)),

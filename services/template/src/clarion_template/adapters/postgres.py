@@ -105,11 +105,6 @@ class PostgresStore:
             rows = await db.fetch(_PUBLISHED, [app_id for app_id, _ in names], [name for _, name in names])
         return [(row["published"], row["latest"]) for row in rows]
 
-    async def ping(self) -> None:
-        """Raises LedgerUnavailable unless the schema is there."""
-        async with connection(self._pool) as db:
-            await db.fetchval("SELECT 1 FROM template.template LIMIT 1")
-
     @asynccontextmanager
     async def _seeing(self, app: str) -> AsyncIterator[Connection]:
         async with connection(self._pool) as db, db.transaction():

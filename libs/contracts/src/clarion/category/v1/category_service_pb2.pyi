@@ -4,6 +4,7 @@ isort:skip_file
 Categories: what kinds of notifications an app sends, and the rules each kind follows."""
 
 from clarion.types.v1 import channel_pb2 as _channel_pb2
+from clarion.types.v1 import retry_pb2 as _retry_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -85,6 +86,7 @@ class Category(_message.Message):
     CAPS_FIELD_NUMBER: _builtins.int
     CAP_ACTION_FIELD_NUMBER: _builtins.int
     QUIET_HOURS_ACTION_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, lower-case letters, digits, dashes and underscores, 1-64 bytes. Required."""
     critical: _builtins.bool
@@ -111,6 +113,10 @@ class Category(_message.Message):
     def caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cap]:
         """Caps per recipient, ≤ 8."""
 
+    @_builtins.property
+    def retry(self) -> _retry_pb2.RetryPolicy:
+        """How failed attempts are repeated; what is set here goes before the account's policy."""
+
     def __init__(
         self,
         *,
@@ -124,10 +130,11 @@ class Category(_message.Message):
         caps: _abc.Iterable[Global___Cap] | None = ...,
         cap_action: Global___GateAction.ValueType = ...,
         quiet_hours_action: Global___GateAction.ValueType = ...,
+        retry: _retry_pb2.RetryPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time_to_live", b"time_to_live"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry", b"retry", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_action", b"cap_action", "caps", b"caps", "channels", b"channels", "critical", b"critical", "guarantee", b"guarantee", "max_attempts", b"max_attempts", "name", b"name", "opt_in_required", b"opt_in_required", "quiet_hours_action", b"quiet_hours_action", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_action", b"cap_action", "caps", b"caps", "channels", b"channels", "critical", b"critical", "guarantee", b"guarantee", "max_attempts", b"max_attempts", "name", b"name", "opt_in_required", b"opt_in_required", "quiet_hours_action", b"quiet_hours_action", "retry", b"retry", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

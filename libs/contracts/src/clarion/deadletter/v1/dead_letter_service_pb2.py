@@ -25,10 +25,12 @@ _sym_db = _symbol_database.Default()
 from clarion.notification.v1 import state_pb2 as clarion_dot_notification_dot_v1_dot_state__pb2
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
+from clarion.types.v1 import content_pb2 as clarion_dot_types_dot_v1_dot_content__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/clarion/deadletter/v1/dead_letter_service.proto\x12\x15\x63larion.deadletter.v1\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x01\n\nDeadLetter\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12/\n\x06reason\x18\x04 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x11\n\tlast_code\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\r\x12&\n\x02\x61t\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bredriven_as\x18\x08 \x01(\t\"\x9c\x01\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12/\n\x06reason\x18\x04 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.clarion.deadletter.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x0eRedriveRequest\x12\x14\n\x0c\x64\x65livery_ids\x18\x01 \x03(\t\"+\n\x0fRedriveResponse\x12\x18\n\x10new_delivery_ids\x18\x01 \x03(\t2\xa5\x02\n\x11\x44\x65\x61\x64LetterService\x12\x88\x01\n\x0fListDeadLetters\x12-.clarion.deadletter.v1.ListDeadLettersRequest\x1a..clarion.deadletter.v1.ListDeadLettersResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@\x12x\n\x07Redrive\x12%.clarion.deadletter.v1.RedriveRequest\x1a&.clarion.deadletter.v1.RedriveResponse\"\x1e\xaa\xbb\x18\x1a\n\x12\x64\x65\x61\x64letter:redrive\x10\x01\x18\x80\x80\x04\x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/clarion/deadletter/v1/dead_letter_service.proto\x12\x15\x63larion.deadletter.v1\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1e\x63larion/types/v1/content.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x02\n\nDeadLetter\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12/\n\x06reason\x18\x04 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x11\n\tlast_code\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\r\x12&\n\x02\x61t\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bredriven_as\x18\x08 \x01(\t\x12\x10\n\x08provider\x18\t \x01(\t\"\xca\x02\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12/\n\x06reason\x18\x04 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x11\n\tlast_code\x18\x08 \x01(\t\x12\x31\n\x08redriven\x18\t \x01(\x0e\x32\x1f.clarion.deadletter.v1.Redriven\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.clarion.deadletter.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"+\n\x14GetDeadLetterRequest\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\"\x85\x03\n\x15GetDeadLetterResponse\x12\x36\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32!.clarion.deadletter.v1.DeadLetter\x12\x30\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x1e.clarion.deadletter.v1.Attempt\x12\x31\n\x05gates\x18\x03 \x01(\x0b\x32\".clarion.notification.v1.GateTrail\x12*\n\x07\x63ontent\x18\x04 \x01(\x0b\x32\x19.clarion.types.v1.Content\x12:\n\rcontent_state\x18\x05 \x01(\x0e\x32#.clarion.deadletter.v1.ContentState\x12\x12\n\nredrive_of\x18\x06 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x07 \x01(\t\x12.\n\nplanned_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tambiguous\x18\t \x01(\x08\"\xec\x01\n\x07\x41ttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\r\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x36\n\x07outcome\x18\x05 \x01(\x0e\x32%.clarion.deadletter.v1.AttemptOutcome\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12\x1b\n\x13provider_message_id\x18\x07 \x01(\t\"\xea\x01\n\x10\x44\x65\x61\x64LetterFilter\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12/\n\x06reason\x18\x02 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x11\n\tlast_code\x18\x06 \x01(\t\"\xc5\x01\n\x0eRedriveRequest\x12\x14\n\x0c\x64\x65livery_ids\x18\x01 \x03(\t\x12\x37\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\'.clarion.deadletter.v1.DeadLetterFilter\x12\x0b\n\x03max\x18\x03 \x01(\r\x12\x17\n\x0frate_per_second\x18\x04 \x01(\x01\x12*\n\x06\x64ue_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\npage_token\x18\x06 \x01(\t\"\xac\x01\n\x0fRedriveResponse\x12\x18\n\x10new_delivery_ids\x18\x01 \x03(\t\x12\x35\n\x07results\x18\x02 \x03(\x0b\x32$.clarion.deadletter.v1.RedriveResult\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12/\n\x0bnext_due_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\rRedriveResult\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x36\n\x07outcome\x18\x02 \x01(\x0e\x32%.clarion.deadletter.v1.RedriveOutcome\x12\x17\n\x0fnew_delivery_id\x18\x03 \x01(\t*G\n\x08Redriven\x12\x18\n\x14REDRIVEN_UNSPECIFIED\x10\x00\x12\x10\n\x0cREDRIVEN_YES\x10\x01\x12\x0f\n\x0bREDRIVEN_NO\x10\x02*~\n\x0c\x43ontentState\x12\x1d\n\x19\x43ONTENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONTENT_STATE_PRESENT\x10\x01\x12\x16\n\x12\x43ONTENT_STATE_GONE\x10\x02\x12\x1c\n\x18\x43ONTENT_STATE_UNREADABLE\x10\x03*\x8d\x02\n\x0e\x41ttemptOutcome\x12\x1f\n\x1b\x41TTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41TTEMPT_OUTCOME_ACCEPTED\x10\x01\x12\x17\n\x13\x41TTEMPT_OUTCOME_BAD\x10\x02\x12\x18\n\x14\x41TTEMPT_OUTCOME_DEAD\x10\x03\x12\x18\n\x14\x41TTEMPT_OUTCOME_CRED\x10\x04\x12\x19\n\x15\x41TTEMPT_OUTCOME_RETRY\x10\x05\x12\x19\n\x15\x41TTEMPT_OUTCOME_AFTER\x10\x06\x12\x1c\n\x18\x41TTEMPT_OUTCOME_THROTTLE\x10\x07\x12\x1b\n\x17\x41TTEMPT_OUTCOME_UNKNOWN\x10\x08*\xd6\x01\n\x0eRedriveOutcome\x12\x1f\n\x1bREDRIVE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18REDRIVE_OUTCOME_REDRIVEN\x10\x01\x12$\n REDRIVE_OUTCOME_ALREADY_REDRIVEN\x10\x02\x12\x1d\n\x19REDRIVE_OUTCOME_NOT_FOUND\x10\x03\x12 \n\x1cREDRIVE_OUTCOME_CONTENT_GONE\x10\x04\x12\x1e\n\x1aREDRIVE_OUTCOME_UNREADABLE\x10\x05\x32\xb1\x03\n\x11\x44\x65\x61\x64LetterService\x12\x88\x01\n\x0fListDeadLetters\x12-.clarion.deadletter.v1.ListDeadLettersRequest\x1a..clarion.deadletter.v1.ListDeadLettersResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@\x12\x89\x01\n\rGetDeadLetter\x12+.clarion.deadletter.v1.GetDeadLetterRequest\x1a,.clarion.deadletter.v1.GetDeadLetterResponse\"\x1d\xaa\xbb\x18\x19\n\x12\x64\x65\x61\x64letter:redrive\x10\x01\x18\x80 \x12x\n\x07Redrive\x12%.clarion.deadletter.v1.RedriveRequest\x1a&.clarion.deadletter.v1.RedriveResponse\"\x1e\xaa\xbb\x18\x1a\n\x12\x64\x65\x61\x64letter:redrive\x10\x01\x18\x80\x80\x04\x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,18 +41,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEADLETTERSERVICE']._serialized_options = b'\262\273\030\007gateway'
   _globals['_DEADLETTERSERVICE'].methods_by_name['ListDeadLetters']._loaded_options = None
   _globals['_DEADLETTERSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\252\273\030\022\n\013status:read\020\001\030\200@'
+  _globals['_DEADLETTERSERVICE'].methods_by_name['GetDeadLetter']._loaded_options = None
+  _globals['_DEADLETTERSERVICE'].methods_by_name['GetDeadLetter']._serialized_options = b'\252\273\030\031\n\022deadletter:redrive\020\001\030\200 '
   _globals['_DEADLETTERSERVICE'].methods_by_name['Redrive']._loaded_options = None
   _globals['_DEADLETTERSERVICE'].methods_by_name['Redrive']._serialized_options = b'\252\273\030\032\n\022deadletter:redrive\020\001\030\200\200\004'
-  _globals['_DEADLETTER']._serialized_start=211
-  _globals['_DEADLETTER']._serialized_end=460
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=463
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=619
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=621
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=728
-  _globals['_REDRIVEREQUEST']._serialized_start=730
-  _globals['_REDRIVEREQUEST']._serialized_end=768
-  _globals['_REDRIVERESPONSE']._serialized_start=770
-  _globals['_REDRIVERESPONSE']._serialized_end=813
-  _globals['_DEADLETTERSERVICE']._serialized_start=816
-  _globals['_DEADLETTERSERVICE']._serialized_end=1109
+  _globals['_REDRIVEN']._serialized_start=2393
+  _globals['_REDRIVEN']._serialized_end=2464
+  _globals['_CONTENTSTATE']._serialized_start=2466
+  _globals['_CONTENTSTATE']._serialized_end=2592
+  _globals['_ATTEMPTOUTCOME']._serialized_start=2595
+  _globals['_ATTEMPTOUTCOME']._serialized_end=2864
+  _globals['_REDRIVEOUTCOME']._serialized_start=2867
+  _globals['_REDRIVEOUTCOME']._serialized_end=3081
+  _globals['_DEADLETTER']._serialized_start=275
+  _globals['_DEADLETTER']._serialized_end=542
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=545
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=875
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=877
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=984
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=986
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1029
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1032
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1421
+  _globals['_ATTEMPT']._serialized_start=1424
+  _globals['_ATTEMPT']._serialized_end=1660
+  _globals['_DEADLETTERFILTER']._serialized_start=1663
+  _globals['_DEADLETTERFILTER']._serialized_end=1897
+  _globals['_REDRIVEREQUEST']._serialized_start=1900
+  _globals['_REDRIVEREQUEST']._serialized_end=2097
+  _globals['_REDRIVERESPONSE']._serialized_start=2100
+  _globals['_REDRIVERESPONSE']._serialized_end=2272
+  _globals['_REDRIVERESULT']._serialized_start=2274
+  _globals['_REDRIVERESULT']._serialized_end=2391
+  _globals['_DEADLETTERSERVICE']._serialized_start=3084
+  _globals['_DEADLETTERSERVICE']._serialized_end=3517
 # @@protoc_insertion_point(module_scope)

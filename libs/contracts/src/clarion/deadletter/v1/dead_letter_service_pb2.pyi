@@ -5,11 +5,14 @@ Dead letters: deliveries that ended without a provider's answer for good or ill.
 
 from clarion.notification.v1 import state_pb2 as _state_pb2
 from clarion.types.v1 import channel_pb2 as _channel_pb2
+from clarion.types.v1 import content_pb2 as _content_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +23,142 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Redriven:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RedrivenEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Redriven.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REDRIVEN_UNSPECIFIED: _Redriven.ValueType  # 0
+    """Either."""
+    REDRIVEN_YES: _Redriven.ValueType  # 1
+    """Those that were."""
+    REDRIVEN_NO: _Redriven.ValueType  # 2
+    """Those that were not."""
+
+class Redriven(_Redriven, metaclass=_RedrivenEnumTypeWrapper):
+    """Whether a letter was sent again."""
+
+REDRIVEN_UNSPECIFIED: Redriven.ValueType  # 0
+"""Either."""
+REDRIVEN_YES: Redriven.ValueType  # 1
+"""Those that were."""
+REDRIVEN_NO: Redriven.ValueType  # 2
+"""Those that were not."""
+Global___Redriven: _TypeAlias = Redriven  # noqa: Y015
+
+class _ContentState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContentState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTENT_STATE_UNSPECIFIED: _ContentState.ValueType  # 0
+    """Never sent."""
+    CONTENT_STATE_PRESENT: _ContentState.ValueType  # 1
+    """It is there."""
+    CONTENT_STATE_GONE: _ContentState.ValueType  # 2
+    """Retention dropped it, or the recipient was erased: it cannot be redriven."""
+    CONTENT_STATE_UNREADABLE: _ContentState.ValueType  # 3
+    """It cannot be read: it is not what was sealed there."""
+
+class ContentState(_ContentState, metaclass=_ContentStateEnumTypeWrapper):
+    """What became of a dead letter's content."""
+
+CONTENT_STATE_UNSPECIFIED: ContentState.ValueType  # 0
+"""Never sent."""
+CONTENT_STATE_PRESENT: ContentState.ValueType  # 1
+"""It is there."""
+CONTENT_STATE_GONE: ContentState.ValueType  # 2
+"""Retention dropped it, or the recipient was erased: it cannot be redriven."""
+CONTENT_STATE_UNREADABLE: ContentState.ValueType  # 3
+"""It cannot be read: it is not what was sealed there."""
+Global___ContentState: _TypeAlias = ContentState  # noqa: Y015
+
+class _AttemptOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTEMPT_OUTCOME_UNSPECIFIED: _AttemptOutcome.ValueType  # 0
+    """Never stored."""
+    ATTEMPT_OUTCOME_ACCEPTED: _AttemptOutcome.ValueType  # 1
+    """The provider took it."""
+    ATTEMPT_OUTCOME_BAD: _AttemptOutcome.ValueType  # 2
+    """Permanent: the request is wrong."""
+    ATTEMPT_OUTCOME_DEAD: _AttemptOutcome.ValueType  # 3
+    """Permanent: the address is dead."""
+    ATTEMPT_OUTCOME_CRED: _AttemptOutcome.ValueType  # 4
+    """Credentials or configuration are at fault."""
+    ATTEMPT_OUTCOME_RETRY: _AttemptOutcome.ValueType  # 5
+    """Transient."""
+    ATTEMPT_OUTCOME_AFTER: _AttemptOutcome.ValueType  # 6
+    """Transient, not before the provider's own time."""
+    ATTEMPT_OUTCOME_THROTTLE: _AttemptOutcome.ValueType  # 7
+    """Transient: too fast."""
+    ATTEMPT_OUTCOME_UNKNOWN: _AttemptOutcome.ValueType  # 8
+    """The request was written and no answer came: it may or may not have been taken."""
+
+class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
+    """What a provider's answer means; numbers are stored."""
+
+ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome.ValueType  # 0
+"""Never stored."""
+ATTEMPT_OUTCOME_ACCEPTED: AttemptOutcome.ValueType  # 1
+"""The provider took it."""
+ATTEMPT_OUTCOME_BAD: AttemptOutcome.ValueType  # 2
+"""Permanent: the request is wrong."""
+ATTEMPT_OUTCOME_DEAD: AttemptOutcome.ValueType  # 3
+"""Permanent: the address is dead."""
+ATTEMPT_OUTCOME_CRED: AttemptOutcome.ValueType  # 4
+"""Credentials or configuration are at fault."""
+ATTEMPT_OUTCOME_RETRY: AttemptOutcome.ValueType  # 5
+"""Transient."""
+ATTEMPT_OUTCOME_AFTER: AttemptOutcome.ValueType  # 6
+"""Transient, not before the provider's own time."""
+ATTEMPT_OUTCOME_THROTTLE: AttemptOutcome.ValueType  # 7
+"""Transient: too fast."""
+ATTEMPT_OUTCOME_UNKNOWN: AttemptOutcome.ValueType  # 8
+"""The request was written and no answer came: it may or may not have been taken."""
+Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
+
+class _RedriveOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RedriveOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RedriveOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REDRIVE_OUTCOME_UNSPECIFIED: _RedriveOutcome.ValueType  # 0
+    """Never sent."""
+    REDRIVE_OUTCOME_REDRIVEN: _RedriveOutcome.ValueType  # 1
+    """A new delivery was made by this call."""
+    REDRIVE_OUTCOME_ALREADY_REDRIVEN: _RedriveOutcome.ValueType  # 2
+    """It had been redriven before."""
+    REDRIVE_OUTCOME_NOT_FOUND: _RedriveOutcome.ValueType  # 3
+    """There is no such dead letter of this app."""
+    REDRIVE_OUTCOME_CONTENT_GONE: _RedriveOutcome.ValueType  # 4
+    """Retention dropped what would have to be sent, or the recipient was erased."""
+    REDRIVE_OUTCOME_UNREADABLE: _RedriveOutcome.ValueType  # 5
+    """Its content cannot be read, so it would die again."""
+
+class RedriveOutcome(_RedriveOutcome, metaclass=_RedriveOutcomeEnumTypeWrapper):
+    """Outcomes of a redrive."""
+
+REDRIVE_OUTCOME_UNSPECIFIED: RedriveOutcome.ValueType  # 0
+"""Never sent."""
+REDRIVE_OUTCOME_REDRIVEN: RedriveOutcome.ValueType  # 1
+"""A new delivery was made by this call."""
+REDRIVE_OUTCOME_ALREADY_REDRIVEN: RedriveOutcome.ValueType  # 2
+"""It had been redriven before."""
+REDRIVE_OUTCOME_NOT_FOUND: RedriveOutcome.ValueType  # 3
+"""There is no such dead letter of this app."""
+REDRIVE_OUTCOME_CONTENT_GONE: RedriveOutcome.ValueType  # 4
+"""Retention dropped what would have to be sent, or the recipient was erased."""
+REDRIVE_OUTCOME_UNREADABLE: RedriveOutcome.ValueType  # 5
+"""Its content cannot be read, so it would die again."""
+Global___RedriveOutcome: _TypeAlias = RedriveOutcome  # noqa: Y015
 
 @_typing.final
 class DeadLetter(_message.Message):
@@ -35,6 +174,7 @@ class DeadLetter(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     REDRIVEN_AS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The delivery."""
     notification_id: _builtins.str
@@ -49,6 +189,8 @@ class DeadLetter(_message.Message):
     """Attempts made."""
     redriven_as: _builtins.str
     """The delivery that replaced it, if it was redriven."""
+    provider: _builtins.str
+    """Name of the provider account that had it last."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -64,10 +206,11 @@ class DeadLetter(_message.Message):
         attempts: _builtins.int = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
         redriven_as: _builtins.str = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempts", b"attempts", "channel", b"channel", "delivery_id", b"delivery_id", "last_code", b"last_code", "notification_id", b"notification_id", "reason", b"reason", "redriven_as", b"redriven_as"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempts", b"attempts", "channel", b"channel", "delivery_id", b"delivery_id", "last_code", b"last_code", "notification_id", b"notification_id", "provider", b"provider", "reason", b"reason", "redriven_as", b"redriven_as"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -83,6 +226,11 @@ class ListDeadLettersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    LAST_CODE_FIELD_NUMBER: _builtins.int
+    REDRIVEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1-500, default 50."""
     page_token: _builtins.str
@@ -91,6 +239,20 @@ class ListDeadLettersRequest(_message.Message):
     """Only this channel."""
     reason: _state_pb2.Reason.ValueType
     """Only this reason."""
+    provider: _builtins.str
+    """Only those that this provider account had last, by its name, ≤ 64 bytes."""
+    last_code: _builtins.str
+    """Only those with this last code of a provider, ≤ 64 bytes."""
+    redriven: Global___Redriven.ValueType
+    """Default: redriven or not."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Ended at or after."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Ended before."""
+
     def __init__(
         self,
         *,
@@ -98,10 +260,15 @@ class ListDeadLettersRequest(_message.Message):
         page_token: _builtins.str = ...,
         channel: _channel_pb2.Channel.ValueType = ...,
         reason: _state_pb2.Reason.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        provider: _builtins.str = ...,
+        last_code: _builtins.str = ...,
+        redriven: Global___Redriven.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "page_size", b"page_size", "page_token", b"page_token", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "last_code", b"last_code", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "reason", b"reason", "redriven", b"redriven", "since", b"since", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,24 +303,232 @@ class ListDeadLettersResponse(_message.Message):
 Global___ListDeadLettersResponse: _TypeAlias = ListDeadLettersResponse  # noqa: Y015
 
 @_typing.final
+class GetDeadLetterRequest(_message.Message):
+    """Which dead letter to show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    delivery_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        delivery_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterRequest: _TypeAlias = GetDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterResponse(_message.Message):
+    """One dead letter, whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTER_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CONTENT_STATE_FIELD_NUMBER: _builtins.int
+    REDRIVE_OF_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    PLANNED_AT_FIELD_NUMBER: _builtins.int
+    AMBIGUOUS_FIELD_NUMBER: _builtins.int
+    content_state: Global___ContentState.ValueType
+    """Whether the content is there."""
+    redrive_of: _builtins.str
+    """The dead letter that it was redriven from, if any."""
+    category: _builtins.str
+    """The notification's category."""
+    ambiguous: _builtins.bool
+    """True when a provider may have taken it all the same."""
+    @_builtins.property
+    def dead_letter(self) -> Global___DeadLetter:
+        """Its facts."""
+
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """Every attempt that was recorded, oldest first."""
+
+    @_builtins.property
+    def gates(self) -> _state_pb2.GateTrail:
+        """Gates that it did not simply pass when it was planned."""
+
+    @_builtins.property
+    def content(self) -> _content_pb2.Content:
+        """What was to be read, as it was rendered; unset where `content_state` says why."""
+
+    @_builtins.property
+    def planned_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was planned."""
+
+    def __init__(
+        self,
+        *,
+        dead_letter: Global___DeadLetter | None = ...,
+        attempts: _abc.Iterable[Global___Attempt] | None = ...,
+        gates: _state_pb2.GateTrail | None = ...,
+        content: _content_pb2.Content | None = ...,
+        content_state: Global___ContentState.ValueType = ...,
+        redrive_of: _builtins.str = ...,
+        category: _builtins.str = ...,
+        planned_at: _timestamp_pb2.Timestamp | None = ...,
+        ambiguous: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dead_letter", b"dead_letter", "gates", b"gates", "planned_at", b"planned_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguous", b"ambiguous", "attempts", b"attempts", "category", b"category", "content", b"content", "content_state", b"content_state", "dead_letter", b"dead_letter", "gates", b"gates", "planned_at", b"planned_at", "redrive_of", b"redrive_of"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterResponse: _TypeAlias = GetDeadLetterResponse  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """One attempt to hand a delivery to a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """From 1."""
+    provider: _builtins.str
+    """Name of the provider account."""
+    outcome: Global___AttemptOutcome.ValueType
+    """What the answer means."""
+    code: _builtins.str
+    """The provider's own code."""
+    provider_message_id: _builtins.str
+    """The provider's id of the message, where it gave one."""
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the call began."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long it took, to the millisecond."""
+
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        provider: _builtins.str = ...,
+        outcome: Global___AttemptOutcome.ValueType = ...,
+        code: _builtins.str = ...,
+        provider_message_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "code", b"code", "duration", b"duration", "outcome", b"outcome", "provider", b"provider", "provider_message_id", b"provider_message_id", "started_at", b"started_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
+
+@_typing.final
+class DeadLetterFilter(_message.Message):
+    """Dead letters by what they have in common; every field that is set must hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    LAST_CODE_FIELD_NUMBER: _builtins.int
+    channel: _channel_pb2.Channel.ValueType
+    """Only this channel."""
+    reason: _state_pb2.Reason.ValueType
+    """Only this reason."""
+    provider: _builtins.str
+    """Only those that this provider account had last, by its name, ≤ 64 bytes."""
+    last_code: _builtins.str
+    """Only those with this last code of a provider, ≤ 64 bytes."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Ended at or after."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Ended before."""
+
+    def __init__(
+        self,
+        *,
+        channel: _channel_pb2.Channel.ValueType = ...,
+        reason: _state_pb2.Reason.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        provider: _builtins.str = ...,
+        last_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "last_code", b"last_code", "provider", b"provider", "reason", b"reason", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetterFilter: _TypeAlias = DeadLetterFilter  # noqa: Y015
+
+@_typing.final
 class RedriveRequest(_message.Message):
-    """What to send again."""
+    """What to send again: either `delivery_ids` or `filter`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DELIVERY_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    max: _builtins.int
+    """With a filter: how many at most, 1-10,000. Default 1,000."""
+    rate_per_second: _builtins.float
+    """The new deliveries become due this many a second, 0.01-10,000, so that their lane is not flooded. Default 100."""
+    page_token: _builtins.str
+    """With a filter: from the previous answer."""
     @_builtins.property
     def delivery_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """≤ 1,000 deliveries. Required."""
+        """≤ 1,000 deliveries, no two alike."""
+
+    @_builtins.property
+    def filter(self) -> Global___DeadLetterFilter:
+        """Instead of ids: the letters that ended first of those that match. Letters that were redriven before count and answer
+        as such, so that a repeated call does the same; the next ones come by `page_token`.
+        """
+
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """The first is due then, at most 7 days ahead. Default: now. A caller that goes on gives the last answer's `next_due_at`."""
 
     def __init__(
         self,
         *,
         delivery_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: Global___DeadLetterFilter | None = ...,
+        max: _builtins.int = ...,
+        rate_per_second: _builtins.float = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_ids", b"delivery_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_ids", b"delivery_ids", "due_at", b"due_at", "filter", b"filter", "max", b"max", "page_token", b"page_token", "rate_per_second", b"rate_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -166,19 +541,65 @@ class RedriveResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NEW_DELIVERY_IDS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """With a filter: empty where no more match."""
     @_builtins.property
     def new_delivery_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """New delivery ids, in the order of the request; empty where nothing was done."""
+        """New delivery ids, in the order of `results`; empty where there is none."""
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedriveResult]:
+        """One for each letter: in the order of the request's ids, or in the order in which they ended."""
+
+    @_builtins.property
+    def next_due_at(self) -> _timestamp_pb2.Timestamp:
+        """When the next one may become due at this rate; unset where nothing was sent again."""
 
     def __init__(
         self,
         *,
         new_delivery_ids: _abc.Iterable[_builtins.str] | None = ...,
+        results: _abc.Iterable[Global___RedriveResult] | None = ...,
+        next_page_token: _builtins.str = ...,
+        next_due_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_at", b"next_due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_delivery_ids", b"new_delivery_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_delivery_ids", b"new_delivery_ids", "next_due_at", b"next_due_at", "next_page_token", b"next_page_token", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RedriveResponse: _TypeAlias = RedriveResponse  # noqa: Y015
+
+@_typing.final
+class RedriveResult(_message.Message):
+    """What became of one letter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    NEW_DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    delivery_id: _builtins.str
+    """The letter."""
+    outcome: Global___RedriveOutcome.ValueType
+    """Its outcome."""
+    new_delivery_id: _builtins.str
+    """The delivery that replaced it, where there is one."""
+    def __init__(
+        self,
+        *,
+        delivery_id: _builtins.str = ...,
+        outcome: Global___RedriveOutcome.ValueType = ...,
+        new_delivery_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery_id", b"delivery_id", "new_delivery_id", b"new_delivery_id", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveResult: _TypeAlias = RedriveResult  # noqa: Y015

@@ -40,6 +40,11 @@ class DeadLetterServiceStub:
                 request_serializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.ListDeadLettersRequest.SerializeToString,
                 response_deserializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.ListDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/clarion.deadletter.v1.DeadLetterService/GetDeadLetter',
+                request_serializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
         self.Redrive = channel.unary_unary(
                 '/clarion.deadletter.v1.DeadLetterService/Redrive',
                 request_serializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.RedriveRequest.SerializeToString,
@@ -52,14 +57,24 @@ class DeadLetterServiceServicer:
     """
 
     def ListDeadLetters(self, request, context):
-        """Lists dead letters, newest first.
+        """Lists dead letters, newest first. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Gives the whole history of one dead letter and the content it had; never the address. Errors:
+        NOTIFICATION_NOT_FOUND (metadata: delivery_id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Redrive(self, request, context):
-        """Sends dead letters again as new deliveries. Not built yet: NOT_BUILT.
+        """Sends dead letters again, each as a new delivery of the same notification with a deadline of its own (the category's
+        time to live from when it is due). The recipient's wishes are asked again before it is sent. A letter is redriven
+        once: asked again, it answers with the delivery that replaced it. Errors: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +87,11 @@ def add_DeadLetterServiceServicer_to_server(servicer, server):
                     servicer.ListDeadLetters,
                     request_deserializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.ListDeadLettersRequest.FromString,
                     response_serializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.GetDeadLetterResponse.SerializeToString,
             ),
             'Redrive': grpc.unary_unary_rpc_method_handler(
                     servicer.Redrive,
@@ -107,6 +127,33 @@ class DeadLetterService:
             '/clarion.deadletter.v1.DeadLetterService/ListDeadLetters',
             clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.ListDeadLettersRequest.SerializeToString,
             clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.deadletter.v1.DeadLetterService/GetDeadLetter',
+            clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.GetDeadLetterRequest.SerializeToString,
+            clarion_dot_deadletter_dot_v1_dot_dead__letter__service__pb2.GetDeadLetterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,9 +34,16 @@ class DeadLetterServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DeadLetterServiceAsyncStub: ...
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ListDeadLettersRequest, _dead_letter_service_pb2.ListDeadLettersResponse]
-    """Lists dead letters, newest first."""
+    """Lists dead letters, newest first. Errors: INVALID_FIELD."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.GetDeadLetterRequest, _dead_letter_service_pb2.GetDeadLetterResponse]
+    """Gives the whole history of one dead letter and the content it had; never the address. Errors:
+    NOTIFICATION_NOT_FOUND (metadata: delivery_id).
+    """
     Redrive: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.RedriveRequest, _dead_letter_service_pb2.RedriveResponse]
-    """Sends dead letters again as new deliveries. Not built yet: NOT_BUILT."""
+    """Sends dead letters again, each as a new delivery of the same notification with a deadline of its own (the category's
+    time to live from when it is due). The recipient's wishes are asked again before it is sent. A letter is redriven
+    once: asked again, it answers with the delivery that replaced it. Errors: INVALID_FIELD.
+    """
 
 @_typing.type_check_only
 class DeadLetterServiceAsyncStub(DeadLetterServiceStub):
@@ -44,9 +51,16 @@ class DeadLetterServiceAsyncStub(DeadLetterServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ListDeadLettersRequest, _dead_letter_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
-    """Lists dead letters, newest first."""
+    """Lists dead letters, newest first. Errors: INVALID_FIELD."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.GetDeadLetterRequest, _dead_letter_service_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
+    """Gives the whole history of one dead letter and the content it had; never the address. Errors:
+    NOTIFICATION_NOT_FOUND (metadata: delivery_id).
+    """
     Redrive: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.RedriveRequest, _dead_letter_service_pb2.RedriveResponse]  # type: ignore[assignment]
-    """Sends dead letters again as new deliveries. Not built yet: NOT_BUILT."""
+    """Sends dead letters again, each as a new delivery of the same notification with a deadline of its own (the category's
+    time to live from when it is due). The recipient's wishes are asked again before it is sent. A letter is redriven
+    once: asked again, it answers with the delivery that replaced it. Errors: INVALID_FIELD.
+    """
 
 class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reading and redriving an app's dead letters."""
@@ -57,7 +71,17 @@ class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dead_letter_service_pb2.ListDeadLettersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dead_letter_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_dead_letter_service_pb2.ListDeadLettersResponse]]:
-        """Lists dead letters, newest first."""
+        """Lists dead letters, newest first. Errors: INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _dead_letter_service_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dead_letter_service_pb2.GetDeadLetterResponse, _abc.Awaitable[_dead_letter_service_pb2.GetDeadLetterResponse]]:
+        """Gives the whole history of one dead letter and the content it had; never the address. Errors:
+        NOTIFICATION_NOT_FOUND (metadata: delivery_id).
+        """
 
     @_abc_1.abstractmethod
     def Redrive(
@@ -65,6 +89,9 @@ class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dead_letter_service_pb2.RedriveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dead_letter_service_pb2.RedriveResponse, _abc.Awaitable[_dead_letter_service_pb2.RedriveResponse]]:
-        """Sends dead letters again as new deliveries. Not built yet: NOT_BUILT."""
+        """Sends dead letters again, each as a new delivery of the same notification with a deadline of its own (the category's
+        time to live from when it is due). The recipient's wishes are asked again before it is sent. A letter is redriven
+        once: asked again, it answers with the delivery that replaced it. Errors: INVALID_FIELD.
+        """
 
 def add_DeadLetterServiceServicer_to_server(servicer: DeadLetterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

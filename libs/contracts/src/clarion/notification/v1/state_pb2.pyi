@@ -217,6 +217,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """cancelled: the recipient's wishes changed in flight."""
     REASON_ERASED: _Reason.ValueType  # 73
     """cancelled: the recipient was erased."""
+    REASON_ADDRESS_GONE: _Reason.ValueType  # 74
+    """cancelled: the address was removed or went to somebody else in flight."""
     REASON_RETRIES_EXHAUSTED: _Reason.ValueType  # 80
     """dead_lettered: every retry failed."""
     REASON_POISON: _Reason.ValueType  # 81
@@ -279,6 +281,8 @@ REASON_WISH_CHANGED: Reason.ValueType  # 72
 """cancelled: the recipient's wishes changed in flight."""
 REASON_ERASED: Reason.ValueType  # 73
 """cancelled: the recipient was erased."""
+REASON_ADDRESS_GONE: Reason.ValueType  # 74
+"""cancelled: the address was removed or went to somebody else in flight."""
 REASON_RETRIES_EXHAUSTED: Reason.ValueType  # 80
 """dead_lettered: every retry failed."""
 REASON_POISON: Reason.ValueType  # 81

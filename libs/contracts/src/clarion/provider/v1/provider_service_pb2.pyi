@@ -4,10 +4,14 @@ isort:skip_file
 Provider accounts of an app: which third parties it may use, and with which credentials."""
 
 from clarion.types.v1 import channel_pb2 as _channel_pb2
+from clarion.types.v1 import retry_pb2 as _retry_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +23,42 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _StopReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StopReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StopReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STOP_REASON_UNSPECIFIED: _StopReason.ValueType  # 0
+    """Never stored."""
+    STOP_REASON_CREDENTIALS: _StopReason.ValueType  # 1
+    """The provider refuses its credentials or configuration; tried again by itself."""
+    STOP_REASON_BREAKER: _StopReason.ValueType  # 2
+    """Too many attempts failed; tried again by itself."""
+    STOP_REASON_DEAD_JUMP: _StopReason.ValueType  # 3
+    """Too many addresses were called dead; waits for ResumeProvider."""
+    STOP_REASON_OPERATOR: _StopReason.ValueType  # 4
+    """Stopped by hand; waits for ResumeProvider."""
+    STOP_REASON_UNUSABLE: _StopReason.ValueType  # 5
+    """No provider can be made of it: unknown kind, settings that cannot be opened or are faulty; tried again by itself."""
+
+class StopReason(_StopReason, metaclass=_StopReasonEnumTypeWrapper):
+    """Why an account takes no work. Numbers are stored."""
+
+STOP_REASON_UNSPECIFIED: StopReason.ValueType  # 0
+"""Never stored."""
+STOP_REASON_CREDENTIALS: StopReason.ValueType  # 1
+"""The provider refuses its credentials or configuration; tried again by itself."""
+STOP_REASON_BREAKER: StopReason.ValueType  # 2
+"""Too many attempts failed; tried again by itself."""
+STOP_REASON_DEAD_JUMP: StopReason.ValueType  # 3
+"""Too many addresses were called dead; waits for ResumeProvider."""
+STOP_REASON_OPERATOR: StopReason.ValueType  # 4
+"""Stopped by hand; waits for ResumeProvider."""
+STOP_REASON_UNUSABLE: StopReason.ValueType  # 5
+"""No provider can be made of it: unknown kind, settings that cannot be opened or are faulty; tried again by itself."""
+Global___StopReason: _TypeAlias = StopReason  # noqa: Y015
+
 @_typing.final
 class Provider(_message.Message):
     """An account with a third party."""
@@ -29,6 +69,8 @@ class Provider(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The app's own name for it, unique per app, 1-64 bytes. Required."""
     kind: _builtins.str
@@ -37,6 +79,14 @@ class Provider(_message.Message):
     """The channel it serves (from its kind)."""
     enabled: _builtins.bool
     """False: no new delivery is routed to it."""
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """What protects it and us; what is left out is taken from the kind's defaults."""
+
+    @_builtins.property
+    def stop(self) -> Global___Stop:
+        """Why it takes no work now; unset while it does. Output only."""
+
     def __init__(
         self,
         *,
@@ -44,14 +94,171 @@ class Provider(_message.Message):
         kind: _builtins.str = ...,
         channel: _channel_pb2.Channel.ValueType = ...,
         enabled: _builtins.bool = ...,
+        limits: Global___Limits | None = ...,
+        stop: Global___Stop | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "enabled", b"enabled", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "enabled", b"enabled", "kind", b"kind", "limits", b"limits", "name", b"name", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Provider: _TypeAlias = Provider  # noqa: Y015
+
+@_typing.final
+class Limits(_message.Message):
+    """Limits of one account. They hold for the account, whatever app traffic there is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
+    DEAD_GUARD_FIELD_NUMBER: _builtins.int
+    HOLD_LIMIT_FIELD_NUMBER: _builtins.int
+    per_second: _builtins.float
+    """Messages a second, all workers together, 0-1,000,000; 0: not paced. Urgent messages always keep a fifth of it."""
+    burst: _builtins.int
+    """How many may go at once after a pause, 1-1,000,000; 0: one second's worth."""
+    max_in_flight: _builtins.int
+    """Messages held at a time and worker, 1-100,000; 0: half of what a worker holds. Adapts downwards by itself."""
+    @_builtins.property
+    def retry(self) -> _retry_pb2.RetryPolicy:
+        """How failed attempts are repeated."""
+
+    @_builtins.property
+    def breaker(self) -> Global___Breaker:
+        """When the account is taken for broken."""
+
+    @_builtins.property
+    def dead_guard(self) -> Global___DeadGuard:
+        """When dead addresses are taken for a configuration error."""
+
+    @_builtins.property
+    def hold_limit(self) -> _duration_pb2.Duration:
+        """How long deliveries are held while it is stopped, before they are dead-lettered, 1 s - 30 d. Default 24 h."""
+
+    def __init__(
+        self,
+        *,
+        per_second: _builtins.float = ...,
+        burst: _builtins.int = ...,
+        max_in_flight: _builtins.int = ...,
+        retry: _retry_pb2.RetryPolicy | None = ...,
+        breaker: Global___Breaker | None = ...,
+        dead_guard: Global___DeadGuard | None = ...,
+        hold_limit: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "dead_guard", b"dead_guard", "hold_limit", b"hold_limit", "retry", b"retry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker", "burst", b"burst", "dead_guard", b"dead_guard", "hold_limit", b"hold_limit", "max_in_flight", b"max_in_flight", "per_second", b"per_second", "retry", b"retry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class Breaker(_message.Message):
+    """A circuit breaker over the attempts of one worker: it opens when at least `min_attempts` were made within `window` and at
+    least `failure_ratio` of them failed, and stops the account for all workers. It is tried again (half open) after
+    `probe_after`, doubled up to five minutes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    FAILURE_RATIO_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    PROBE_AFTER_FIELD_NUMBER: _builtins.int
+    min_attempts: _builtins.int
+    """1-100,000."""
+    failure_ratio: _builtins.float
+    """0.05-1."""
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """1 s - 10 min."""
+
+    @_builtins.property
+    def probe_after(self) -> _duration_pb2.Duration:
+        """100 ms - 5 min."""
+
+    def __init__(
+        self,
+        *,
+        min_attempts: _builtins.int = ...,
+        failure_ratio: _builtins.float = ...,
+        window: _duration_pb2.Duration | None = ...,
+        probe_after: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["probe_after", b"probe_after", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_ratio", b"failure_ratio", "min_attempts", b"min_attempts", "probe_after", b"probe_after", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Breaker: _TypeAlias = Breaker  # noqa: Y015
+
+@_typing.final
+class DeadGuard(_message.Message):
+    """Stops an account whose answers suddenly call many addresses dead, before those addresses are disabled: at least
+    `min_answers` within a minute, of which at least `dead_ratio` said so.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_ANSWERS_FIELD_NUMBER: _builtins.int
+    DEAD_RATIO_FIELD_NUMBER: _builtins.int
+    min_answers: _builtins.int
+    """1-100,000."""
+    dead_ratio: _builtins.float
+    """0.01-1."""
+    def __init__(
+        self,
+        *,
+        min_answers: _builtins.int = ...,
+        dead_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_ratio", b"dead_ratio", "min_answers", b"min_answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadGuard: _TypeAlias = DeadGuard  # noqa: Y015
+
+@_typing.final
+class Stop(_message.Message):
+    """A stopped account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    reason: Global___StopReason.ValueType
+    """Why."""
+    detail: _builtins.str
+    """The provider's code or what was wrong, without secrets."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        reason: Global___StopReason.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "reason", b"reason", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stop: _TypeAlias = Stop  # noqa: Y015
 
 @_typing.final
 class PutProviderRequest(_message.Message):
@@ -197,3 +404,93 @@ class DeleteProviderResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteProviderResponse: _TypeAlias = DeleteProviderResponse  # noqa: Y015
+
+@_typing.final
+class StopProviderRequest(_message.Message):
+    """Which account to stop."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """Name of the app. Required."""
+    name: _builtins.str
+    """The account's name. Required."""
+    detail: _builtins.str
+    """For those who read it later, ≤ 200 bytes."""
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        name: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "detail", b"detail", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopProviderRequest: _TypeAlias = StopProviderRequest  # noqa: Y015
+
+@_typing.final
+class StopProviderResponse(_message.Message):
+    """Stopped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopProviderResponse: _TypeAlias = StopProviderResponse  # noqa: Y015
+
+@_typing.final
+class ResumeProviderRequest(_message.Message):
+    """Which account to let go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """Name of the app. Required."""
+    name: _builtins.str
+    """The account's name. Required."""
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeProviderRequest: _TypeAlias = ResumeProviderRequest  # noqa: Y015
+
+@_typing.final
+class ResumeProviderResponse(_message.Message):
+    """Going on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeProviderResponse: _TypeAlias = ResumeProviderResponse  # noqa: Y015

@@ -45,6 +45,16 @@ class ProviderServiceStub:
                 request_serializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ListProvidersRequest.SerializeToString,
                 response_deserializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ListProvidersResponse.FromString,
                 _registered_method=True)
+        self.StopProvider = channel.unary_unary(
+                '/clarion.provider.v1.ProviderService/StopProvider',
+                request_serializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.StopProviderRequest.SerializeToString,
+                response_deserializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.StopProviderResponse.FromString,
+                _registered_method=True)
+        self.ResumeProvider = channel.unary_unary(
+                '/clarion.provider.v1.ProviderService/ResumeProvider',
+                request_serializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ResumeProviderRequest.SerializeToString,
+                response_deserializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ResumeProviderResponse.FromString,
+                _registered_method=True)
         self.DeleteProvider = channel.unary_unary(
                 '/clarion.provider.v1.ProviderService/DeleteProvider',
                 request_serializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.DeleteProviderRequest.SerializeToString,
@@ -71,6 +81,21 @@ class ProviderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StopProvider(self, request, context):
+        """Stops an account by hand: its deliveries are held until ResumeProvider. Idempotent. Errors: PROVIDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeProvider(self, request, context):
+        """Lets a stopped account go on at once, whatever stopped it; what was held is sent. Idempotent.
+        Errors: PROVIDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteProvider(self, request, context):
         """Removes an account; what is in flight on it is routed again. Not built yet.
         """
@@ -90,6 +115,16 @@ def add_ProviderServiceServicer_to_server(servicer, server):
                     servicer.ListProviders,
                     request_deserializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ListProvidersRequest.FromString,
                     response_serializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ListProvidersResponse.SerializeToString,
+            ),
+            'StopProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopProvider,
+                    request_deserializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.StopProviderRequest.FromString,
+                    response_serializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.StopProviderResponse.SerializeToString,
+            ),
+            'ResumeProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeProvider,
+                    request_deserializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ResumeProviderRequest.FromString,
+                    response_serializer=clarion_dot_provider_dot_v1_dot_provider__service__pb2.ResumeProviderResponse.SerializeToString,
             ),
             'DeleteProvider': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteProvider,
@@ -152,6 +187,60 @@ class ProviderService:
             '/clarion.provider.v1.ProviderService/ListProviders',
             clarion_dot_provider_dot_v1_dot_provider__service__pb2.ListProvidersRequest.SerializeToString,
             clarion_dot_provider_dot_v1_dot_provider__service__pb2.ListProvidersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.provider.v1.ProviderService/StopProvider',
+            clarion_dot_provider_dot_v1_dot_provider__service__pb2.StopProviderRequest.SerializeToString,
+            clarion_dot_provider_dot_v1_dot_provider__service__pb2.StopProviderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.provider.v1.ProviderService/ResumeProvider',
+            clarion_dot_provider_dot_v1_dot_provider__service__pb2.ResumeProviderRequest.SerializeToString,
+            clarion_dot_provider_dot_v1_dot_provider__service__pb2.ResumeProviderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,12 @@ class ProviderServiceStub:
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.ListProvidersRequest, _provider_service_pb2.ListProvidersResponse]
     """Lists the app's accounts without their settings."""
+    StopProvider: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.StopProviderRequest, _provider_service_pb2.StopProviderResponse]
+    """Stops an account by hand: its deliveries are held until ResumeProvider. Idempotent. Errors: PROVIDER_NOT_FOUND."""
+    ResumeProvider: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.ResumeProviderRequest, _provider_service_pb2.ResumeProviderResponse]
+    """Lets a stopped account go on at once, whatever stopped it; what was held is sent. Idempotent.
+    Errors: PROVIDER_NOT_FOUND.
+    """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.DeleteProviderRequest, _provider_service_pb2.DeleteProviderResponse]
     """Removes an account; what is in flight on it is routed again. Not built yet."""
 
@@ -53,6 +59,12 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.ListProvidersRequest, _provider_service_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """Lists the app's accounts without their settings."""
+    StopProvider: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.StopProviderRequest, _provider_service_pb2.StopProviderResponse]  # type: ignore[assignment]
+    """Stops an account by hand: its deliveries are held until ResumeProvider. Idempotent. Errors: PROVIDER_NOT_FOUND."""
+    ResumeProvider: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.ResumeProviderRequest, _provider_service_pb2.ResumeProviderResponse]  # type: ignore[assignment]
+    """Lets a stopped account go on at once, whatever stopped it; what was held is sent. Idempotent.
+    Errors: PROVIDER_NOT_FOUND.
+    """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.DeleteProviderRequest, _provider_service_pb2.DeleteProviderResponse]  # type: ignore[assignment]
     """Removes an account; what is in flight on it is routed again. Not built yet."""
 
@@ -76,6 +88,24 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_provider_service_pb2.ListProvidersResponse, _abc.Awaitable[_provider_service_pb2.ListProvidersResponse]]:
         """Lists the app's accounts without their settings."""
+
+    @_abc_1.abstractmethod
+    def StopProvider(
+        self,
+        request: _provider_service_pb2.StopProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_service_pb2.StopProviderResponse, _abc.Awaitable[_provider_service_pb2.StopProviderResponse]]:
+        """Stops an account by hand: its deliveries are held until ResumeProvider. Idempotent. Errors: PROVIDER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ResumeProvider(
+        self,
+        request: _provider_service_pb2.ResumeProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_service_pb2.ResumeProviderResponse, _abc.Awaitable[_provider_service_pb2.ResumeProviderResponse]]:
+        """Lets a stopped account go on at once, whatever stopped it; what was held is sent. Idempotent.
+        Errors: PROVIDER_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def DeleteProvider(

@@ -34,7 +34,7 @@ class Route(_message.Message):
     """BCP 47 of the recipient (prefix match), or empty for any."""
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Target]:
-        """In order of preference, 1-8."""
+        """1-8."""
 
     def __init__(
         self,
@@ -59,19 +59,23 @@ class Target(_message.Message):
 
     PROVIDER_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The account's name. Required."""
     weight: _builtins.int
     """Share among targets of the same rank, 0-100. Default 100."""
+    rank: _builtins.int
+    """0-7. Targets of a higher rank serve while every one of a lower rank is stopped or was tried a moment ago."""
     def __init__(
         self,
         *,
         provider: _builtins.str = ...,
         weight: _builtins.int = ...,
+        rank: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "rank", b"rank", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

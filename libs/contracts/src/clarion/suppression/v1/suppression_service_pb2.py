@@ -23,10 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from clarion.suppression.v1 import suppression_pb2 as clarion_dot_suppression_dot_v1_dot_suppression__pb2
 from clarion.types.v1 import address_pb2 as clarion_dot_types_dot_v1_dot_address__pb2
+from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0clarion/suppression/v1/suppression_service.proto\x12\x16\x63larion.suppression.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/address.proto\"K\n\x0fSuppressRequest\x12*\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x19.clarion.types.v1.Address\x12\x0c\n\x04note\x18\x02 \x01(\t\"\x12\n\x10SuppressResponse\"?\n\x11UnsuppressRequest\x12*\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x19.clarion.types.v1.Address\"\x14\n\x12UnsuppressResponse2\xa3\x02\n\x12SuppressionService\x12z\n\x08Suppress\x12\'.clarion.suppression.v1.SuppressRequest\x1a(.clarion.suppression.v1.SuppressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x12\x80\x01\n\nUnsuppress\x12).clarion.suppression.v1.UnsuppressRequest\x1a*.clarion.suppression.v1.UnsuppressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0clarion/suppression/v1/suppression_service.proto\x12\x16\x63larion.suppression.v1\x1a clarion/options/v1/options.proto\x1a(clarion/suppression/v1/suppression.proto\x1a\x1e\x63larion/types/v1/address.proto\x1a\x1e\x63larion/types/v1/channel.proto\"K\n\x0fSuppressRequest\x12*\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x19.clarion.types.v1.Address\x12\x0c\n\x04note\x18\x02 \x01(\t\"\x12\n\x10SuppressResponse\"?\n\x11UnsuppressRequest\x12*\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x19.clarion.types.v1.Address\"\x14\n\x12UnsuppressResponse\"\xa5\x01\n\x15ListSuppressedRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x39\n\x06reason\x18\x04 \x01(\x0e\x32).clarion.suppression.v1.SuppressionReason\"i\n\x16ListSuppressedResponse\x12\x36\n\nsuppressed\x18\x01 \x03(\x0b\x32\".clarion.suppression.v1.Suppressed\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb1\x03\n\x12SuppressionService\x12z\n\x08Suppress\x12\'.clarion.suppression.v1.SuppressRequest\x1a(.clarion.suppression.v1.SuppressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x12\x80\x01\n\nUnsuppress\x12).clarion.suppression.v1.UnsuppressRequest\x1a*.clarion.suppression.v1.UnsuppressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x12\x8b\x01\n\x0eListSuppressed\x12-.clarion.suppression.v1.ListSuppressedRequest\x1a..clarion.suppression.v1.ListSuppressedResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +41,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUPPRESSIONSERVICE'].methods_by_name['Suppress']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\001'
   _globals['_SUPPRESSIONSERVICE'].methods_by_name['Unsuppress']._loaded_options = None
   _globals['_SUPPRESSIONSERVICE'].methods_by_name['Unsuppress']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\001'
-  _globals['_SUPPRESSREQUEST']._serialized_start=142
-  _globals['_SUPPRESSREQUEST']._serialized_end=217
-  _globals['_SUPPRESSRESPONSE']._serialized_start=219
-  _globals['_SUPPRESSRESPONSE']._serialized_end=237
-  _globals['_UNSUPPRESSREQUEST']._serialized_start=239
-  _globals['_UNSUPPRESSREQUEST']._serialized_end=302
-  _globals['_UNSUPPRESSRESPONSE']._serialized_start=304
-  _globals['_UNSUPPRESSRESPONSE']._serialized_end=324
-  _globals['_SUPPRESSIONSERVICE']._serialized_start=327
-  _globals['_SUPPRESSIONSERVICE']._serialized_end=618
+  _globals['_SUPPRESSIONSERVICE'].methods_by_name['ListSuppressed']._loaded_options = None
+  _globals['_SUPPRESSIONSERVICE'].methods_by_name['ListSuppressed']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
+  _globals['_SUPPRESSREQUEST']._serialized_start=216
+  _globals['_SUPPRESSREQUEST']._serialized_end=291
+  _globals['_SUPPRESSRESPONSE']._serialized_start=293
+  _globals['_SUPPRESSRESPONSE']._serialized_end=311
+  _globals['_UNSUPPRESSREQUEST']._serialized_start=313
+  _globals['_UNSUPPRESSREQUEST']._serialized_end=376
+  _globals['_UNSUPPRESSRESPONSE']._serialized_start=378
+  _globals['_UNSUPPRESSRESPONSE']._serialized_end=398
+  _globals['_LISTSUPPRESSEDREQUEST']._serialized_start=401
+  _globals['_LISTSUPPRESSEDREQUEST']._serialized_end=566
+  _globals['_LISTSUPPRESSEDRESPONSE']._serialized_start=568
+  _globals['_LISTSUPPRESSEDRESPONSE']._serialized_end=673
+  _globals['_SUPPRESSIONSERVICE']._serialized_start=676
+  _globals['_SUPPRESSIONSERVICE']._serialized_end=1109
 # @@protoc_insertion_point(module_scope)

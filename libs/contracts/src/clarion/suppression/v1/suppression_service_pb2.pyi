@@ -3,9 +3,13 @@
 isort:skip_file
 The suppression list: addresses that must not be used, whoever they belong to."""
 
+from clarion.suppression.v1 import suppression_pb2 as _suppression_pb2
 from clarion.types.v1 import address_pb2 as _address_pb2
+from clarion.types.v1 import channel_pb2 as _channel_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -26,7 +30,7 @@ class SuppressRequest(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     note: _builtins.str
-    """Why, for people, ≤ 256 bytes."""
+    """Why, for people, ≤ 256 bytes. Empty keeps the note there is."""
     @_builtins.property
     def address(self) -> _address_pb2.Address:
         """Required."""
@@ -102,3 +106,65 @@ class UnsuppressResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnsuppressResponse: _TypeAlias = UnsuppressResponse  # noqa: Y015
+
+@_typing.final
+class ListSuppressedRequest(_message.Message):
+    """What to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """1-500, default 50."""
+    page_token: _builtins.str
+    """From the previous answer."""
+    channel: _channel_pb2.Channel.ValueType
+    """Only this channel."""
+    reason: _suppression_pb2.SuppressionReason.ValueType
+    """Only this reason."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        channel: _channel_pb2.Channel.ValueType = ...,
+        reason: _suppression_pb2.SuppressionReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "page_size", b"page_size", "page_token", b"page_token", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSuppressedRequest: _TypeAlias = ListSuppressedRequest  # noqa: Y015
+
+@_typing.final
+class ListSuppressedResponse(_message.Message):
+    """A page of the list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUPPRESSED_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def suppressed(self) -> _containers.RepeatedCompositeFieldContainer[_suppression_pb2.Suppressed]:
+        """Latest first."""
+
+    def __init__(
+        self,
+        *,
+        suppressed: _abc.Iterable[_suppression_pb2.Suppressed] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "suppressed", b"suppressed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSuppressedResponse: _TypeAlias = ListSuppressedResponse  # noqa: Y015

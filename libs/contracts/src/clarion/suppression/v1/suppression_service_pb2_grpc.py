@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class SuppressionServiceStub:
-    """Administration of an app's suppression list. Not built yet: every method answers NOT_BUILT.
+    """Administration of an app's suppression list. It holds for critical categories too, and may name addresses that no
+    recipient has. What the mesh puts there itself (complaints, STOP words, bounces) is listed with the rest.
     """
 
     def __init__(self, channel):
@@ -45,21 +46,34 @@ class SuppressionServiceStub:
                 request_serializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.UnsuppressRequest.SerializeToString,
                 response_deserializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.UnsuppressResponse.FromString,
                 _registered_method=True)
+        self.ListSuppressed = channel.unary_unary(
+                '/clarion.suppression.v1.SuppressionService/ListSuppressed',
+                request_serializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.ListSuppressedRequest.SerializeToString,
+                response_deserializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.ListSuppressedResponse.FromString,
+                _registered_method=True)
 
 
 class SuppressionServiceServicer:
-    """Administration of an app's suppression list. Not built yet: every method answers NOT_BUILT.
+    """Administration of an app's suppression list. It holds for critical categories too, and may name addresses that no
+    recipient has. What the mesh puts there itself (complaints, STOP words, bounces) is listed with the rest.
     """
 
     def Suppress(self, request, context):
-        """Puts an address on the list. Idempotent. Errors: INVALID_ADDRESS.
+        """Puts an address on the list. Idempotent. Errors: INVALID_FIELD, INVALID_ADDRESS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Unsuppress(self, request, context):
-        """Takes an address off the list. Idempotent. Errors: INVALID_ADDRESS.
+        """Takes an address off the list, whatever put it there. Idempotent. Errors: INVALID_ADDRESS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSuppressed(self, request, context):
+        """Lists what is on the list, latest first. Errors: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +92,11 @@ def add_SuppressionServiceServicer_to_server(servicer, server):
                     request_deserializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.UnsuppressRequest.FromString,
                     response_serializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.UnsuppressResponse.SerializeToString,
             ),
+            'ListSuppressed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuppressed,
+                    request_deserializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.ListSuppressedRequest.FromString,
+                    response_serializer=clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.ListSuppressedResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'clarion.suppression.v1.SuppressionService', rpc_method_handlers)
@@ -87,7 +106,8 @@ def add_SuppressionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SuppressionService:
-    """Administration of an app's suppression list. Not built yet: every method answers NOT_BUILT.
+    """Administration of an app's suppression list. It holds for critical categories too, and may name addresses that no
+    recipient has. What the mesh puts there itself (complaints, STOP words, bounces) is listed with the rest.
     """
 
     @staticmethod
@@ -134,6 +154,33 @@ class SuppressionService:
             '/clarion.suppression.v1.SuppressionService/Unsuppress',
             clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.UnsuppressRequest.SerializeToString,
             clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.UnsuppressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuppressed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.suppression.v1.SuppressionService/ListSuppressed',
+            clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.ListSuppressedRequest.SerializeToString,
+            clarion_dot_suppression_dot_v1_dot_suppression__service__pb2.ListSuppressedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,29 +27,39 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SuppressionServiceStub:
-    """Administration of an app's suppression list. Not built yet: every method answers NOT_BUILT."""
+    """Administration of an app's suppression list. It holds for critical categories too, and may name addresses that no
+    recipient has. What the mesh puts there itself (complaints, STOP words, bounces) is listed with the rest.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SuppressionServiceAsyncStub: ...
     Suppress: _grpc.UnaryUnaryMultiCallable[_suppression_service_pb2.SuppressRequest, _suppression_service_pb2.SuppressResponse]
-    """Puts an address on the list. Idempotent. Errors: INVALID_ADDRESS."""
+    """Puts an address on the list. Idempotent. Errors: INVALID_FIELD, INVALID_ADDRESS."""
     Unsuppress: _grpc.UnaryUnaryMultiCallable[_suppression_service_pb2.UnsuppressRequest, _suppression_service_pb2.UnsuppressResponse]
-    """Takes an address off the list. Idempotent. Errors: INVALID_ADDRESS."""
+    """Takes an address off the list, whatever put it there. Idempotent. Errors: INVALID_ADDRESS."""
+    ListSuppressed: _grpc.UnaryUnaryMultiCallable[_suppression_service_pb2.ListSuppressedRequest, _suppression_service_pb2.ListSuppressedResponse]
+    """Lists what is on the list, latest first. Errors: INVALID_FIELD."""
 
 @_typing.type_check_only
 class SuppressionServiceAsyncStub(SuppressionServiceStub):
-    """Administration of an app's suppression list. Not built yet: every method answers NOT_BUILT."""
+    """Administration of an app's suppression list. It holds for critical categories too, and may name addresses that no
+    recipient has. What the mesh puts there itself (complaints, STOP words, bounces) is listed with the rest.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Suppress: _aio.UnaryUnaryMultiCallable[_suppression_service_pb2.SuppressRequest, _suppression_service_pb2.SuppressResponse]  # type: ignore[assignment]
-    """Puts an address on the list. Idempotent. Errors: INVALID_ADDRESS."""
+    """Puts an address on the list. Idempotent. Errors: INVALID_FIELD, INVALID_ADDRESS."""
     Unsuppress: _aio.UnaryUnaryMultiCallable[_suppression_service_pb2.UnsuppressRequest, _suppression_service_pb2.UnsuppressResponse]  # type: ignore[assignment]
-    """Takes an address off the list. Idempotent. Errors: INVALID_ADDRESS."""
+    """Takes an address off the list, whatever put it there. Idempotent. Errors: INVALID_ADDRESS."""
+    ListSuppressed: _aio.UnaryUnaryMultiCallable[_suppression_service_pb2.ListSuppressedRequest, _suppression_service_pb2.ListSuppressedResponse]  # type: ignore[assignment]
+    """Lists what is on the list, latest first. Errors: INVALID_FIELD."""
 
 class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Administration of an app's suppression list. Not built yet: every method answers NOT_BUILT."""
+    """Administration of an app's suppression list. It holds for critical categories too, and may name addresses that no
+    recipient has. What the mesh puts there itself (complaints, STOP words, bounces) is listed with the rest.
+    """
 
     @_abc_1.abstractmethod
     def Suppress(
@@ -57,7 +67,7 @@ class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _suppression_service_pb2.SuppressRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_suppression_service_pb2.SuppressResponse, _abc.Awaitable[_suppression_service_pb2.SuppressResponse]]:
-        """Puts an address on the list. Idempotent. Errors: INVALID_ADDRESS."""
+        """Puts an address on the list. Idempotent. Errors: INVALID_FIELD, INVALID_ADDRESS."""
 
     @_abc_1.abstractmethod
     def Unsuppress(
@@ -65,6 +75,14 @@ class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _suppression_service_pb2.UnsuppressRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_suppression_service_pb2.UnsuppressResponse, _abc.Awaitable[_suppression_service_pb2.UnsuppressResponse]]:
-        """Takes an address off the list. Idempotent. Errors: INVALID_ADDRESS."""
+        """Takes an address off the list, whatever put it there. Idempotent. Errors: INVALID_ADDRESS."""
+
+    @_abc_1.abstractmethod
+    def ListSuppressed(
+        self,
+        request: _suppression_service_pb2.ListSuppressedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_suppression_service_pb2.ListSuppressedResponse, _abc.Awaitable[_suppression_service_pb2.ListSuppressedResponse]]:
+        """Lists what is on the list, latest first. Errors: INVALID_FIELD."""
 
 def add_SuppressionServiceServicer_to_server(servicer: SuppressionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3clarion/internal/dispatch/v1/dispatch_service.proto\x12\x1c\x63larion.internal.dispatch.v1\x1a clarion/options/v1/options.proto\"\x11\n\x0fGetLanesRequest\"E\n\x10GetLanesResponse\x12\x31\n\x05lanes\x18\x01 \x03(\x0b\x32\".clarion.internal.dispatch.v1.Lane\"\xce\x01\n\x04Lane\x12\x0f\n\x07lane_id\x18\x01 \x01(\x05\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\x05\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x11\n\tin_flight\x18\x04 \x01(\r\x12\x42\n\x08outcomes\x18\x05 \x03(\x0b\x32\x30.clarion.internal.dispatch.v1.Lane.OutcomesEntry\x12\x0f\n\x07stopped\x18\x06 \x01(\x08\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x1f\n\x0cProbeRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\x05\"+\n\rProbeResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t2\xee\x01\n\x0f\x44ispatchService\x12i\n\x08GetLanes\x12-.clarion.internal.dispatch.v1.GetLanesRequest\x1a..clarion.internal.dispatch.v1.GetLanesResponse\x12`\n\x05Probe\x12*.clarion.internal.dispatch.v1.ProbeRequest\x1a+.clarion.internal.dispatch.v1.ProbeResponse\x1a\x0e\xb2\xbb\x18\ndispatcherb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3clarion/internal/dispatch/v1/dispatch_service.proto\x12\x1c\x63larion.internal.dispatch.v1\x1a clarion/options/v1/options.proto\"\x11\n\x0fGetLanesRequest\"E\n\x10GetLanesResponse\x12\x31\n\x05lanes\x18\x01 \x03(\x0b\x32\".clarion.internal.dispatch.v1.Lane\"\xe7\x01\n\x04Lane\x12\x0f\n\x07lane_id\x18\x01 \x01(\x05\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\x05\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x11\n\tin_flight\x18\x04 \x01(\r\x12\x42\n\x08outcomes\x18\x05 \x03(\x0b\x32\x30.clarion.internal.dispatch.v1.Lane.OutcomesEntry\x12\x0f\n\x07stopped\x18\x06 \x01(\x08\x12\x17\n\x0fin_flight_limit\x18\x07 \x01(\r\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x1f\n\x0cProbeRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\x05\"+\n\rProbeResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t2\xee\x01\n\x0f\x44ispatchService\x12i\n\x08GetLanes\x12-.clarion.internal.dispatch.v1.GetLanesRequest\x1a..clarion.internal.dispatch.v1.GetLanesResponse\x12`\n\x05Probe\x12*.clarion.internal.dispatch.v1.ProbeRequest\x1a+.clarion.internal.dispatch.v1.ProbeResponse\x1a\x0e\xb2\xbb\x18\ndispatcherb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,13 +41,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETLANESRESPONSE']._serialized_start=138
   _globals['_GETLANESRESPONSE']._serialized_end=207
   _globals['_LANE']._serialized_start=210
-  _globals['_LANE']._serialized_end=416
-  _globals['_LANE_OUTCOMESENTRY']._serialized_start=369
-  _globals['_LANE_OUTCOMESENTRY']._serialized_end=416
-  _globals['_PROBEREQUEST']._serialized_start=418
-  _globals['_PROBEREQUEST']._serialized_end=449
-  _globals['_PROBERESPONSE']._serialized_start=451
-  _globals['_PROBERESPONSE']._serialized_end=494
-  _globals['_DISPATCHSERVICE']._serialized_start=497
-  _globals['_DISPATCHSERVICE']._serialized_end=735
+  _globals['_LANE']._serialized_end=441
+  _globals['_LANE_OUTCOMESENTRY']._serialized_start=394
+  _globals['_LANE_OUTCOMESENTRY']._serialized_end=441
+  _globals['_PROBEREQUEST']._serialized_start=443
+  _globals['_PROBEREQUEST']._serialized_end=474
+  _globals['_PROBERESPONSE']._serialized_start=476
+  _globals['_PROBERESPONSE']._serialized_end=519
+  _globals['_DISPATCHSERVICE']._serialized_start=522
+  _globals['_DISPATCHSERVICE']._serialized_end=760
 # @@protoc_insertion_point(module_scope)

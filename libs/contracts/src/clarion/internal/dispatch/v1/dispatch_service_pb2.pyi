@@ -91,6 +91,7 @@ class Lane(_message.Message):
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_LIMIT_FIELD_NUMBER: _builtins.int
     lane_id: _builtins.int
     """Lane id."""
     app_id: _builtins.int
@@ -101,6 +102,8 @@ class Lane(_message.Message):
     """Messages open with the provider now."""
     stopped: _builtins.bool
     """True while the lane takes no work."""
+    in_flight_limit: _builtins.int
+    """Most messages it may have open now (adapts to its answers)."""
     @_builtins.property
     def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Answers since start, by outcome name."""
@@ -114,10 +117,11 @@ class Lane(_message.Message):
         in_flight: _builtins.int = ...,
         outcomes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         stopped: _builtins.bool = ...,
+        in_flight_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "in_flight", b"in_flight", "kind", b"kind", "lane_id", b"lane_id", "outcomes", b"outcomes", "stopped", b"stopped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "in_flight", b"in_flight", "in_flight_limit", b"in_flight_limit", "kind", b"kind", "lane_id", b"lane_id", "outcomes", b"outcomes", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

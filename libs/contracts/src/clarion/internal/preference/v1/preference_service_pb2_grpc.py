@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PreferenceServiceStub:
-    """Called by planner and dispatchers.
+    """Called by planner, dispatchers and tracker.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,30 @@ class PreferenceServiceStub:
                 request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportDeadRequest.SerializeToString,
                 response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportDeadResponse.FromString,
                 _registered_method=True)
+        self.Suppress = channel.unary_unary(
+                '/clarion.internal.preference.v1.PreferenceService/Suppress',
+                request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SuppressRequest.SerializeToString,
+                response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SuppressResponse.FromString,
+                _registered_method=True)
+        self.LiftStops = channel.unary_unary(
+                '/clarion.internal.preference.v1.PreferenceService/LiftStops',
+                request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.LiftStopsRequest.SerializeToString,
+                response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.LiftStopsResponse.FromString,
+                _registered_method=True)
+        self.ReportReach = channel.unary_unary(
+                '/clarion.internal.preference.v1.PreferenceService/ReportReach',
+                request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportReachRequest.SerializeToString,
+                response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportReachResponse.FromString,
+                _registered_method=True)
+        self.Unsubscribe = channel.unary_unary(
+                '/clarion.internal.preference.v1.PreferenceService/Unsubscribe',
+                request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeRequest.SerializeToString,
+                response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeResponse.FromString,
+                _registered_method=True)
 
 
 class PreferenceServiceServicer:
-    """Called by planner and dispatchers.
+    """Called by planner, dispatchers and tracker.
     """
 
     def Resolve(self, request, context):
@@ -61,6 +81,38 @@ class PreferenceServiceServicer:
 
     def ReportDead(self, request, context):
         """Disables addresses that a provider called dead, each only if it was not registered again since. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Suppress(self, request, context):
+        """Puts addresses on their app's suppression list. Idempotent, and of decisions about one address and reason the latest
+        counts, whatever their order. Errors: INVALID_FIELD, DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftStops(self, request, context):
+        """Takes off the list what a STOP word put on, and nothing else. Idempotent, ordered like Suppress. Errors: INVALID_FIELD,
+        DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportReach(self, request, context):
+        """Counts soft bounces, each delivery's once, and forgets those before a delivery that arrived; an address that keeps
+        bouncing is suppressed. Idempotent. Errors: INVALID_FIELD, DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unsubscribe(self, request, context):
+        """Switches a category off for a recipient on one channel. Idempotent. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
+        DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +131,26 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
                     request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportDeadRequest.FromString,
                     response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportDeadResponse.SerializeToString,
             ),
+            'Suppress': grpc.unary_unary_rpc_method_handler(
+                    servicer.Suppress,
+                    request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SuppressRequest.FromString,
+                    response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SuppressResponse.SerializeToString,
+            ),
+            'LiftStops': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftStops,
+                    request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.LiftStopsRequest.FromString,
+                    response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.LiftStopsResponse.SerializeToString,
+            ),
+            'ReportReach': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportReach,
+                    request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportReachRequest.FromString,
+                    response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportReachResponse.SerializeToString,
+            ),
+            'Unsubscribe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unsubscribe,
+                    request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeRequest.FromString,
+                    response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'clarion.internal.preference.v1.PreferenceService', rpc_method_handlers)
@@ -88,7 +160,7 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PreferenceService:
-    """Called by planner and dispatchers.
+    """Called by planner, dispatchers and tracker.
     """
 
     @staticmethod
@@ -135,6 +207,114 @@ class PreferenceService:
             '/clarion.internal.preference.v1.PreferenceService/ReportDead',
             clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportDeadRequest.SerializeToString,
             clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportDeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Suppress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.internal.preference.v1.PreferenceService/Suppress',
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SuppressRequest.SerializeToString,
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SuppressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftStops(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.internal.preference.v1.PreferenceService/LiftStops',
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.LiftStopsRequest.SerializeToString,
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.LiftStopsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportReach(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.internal.preference.v1.PreferenceService/ReportReach',
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportReachRequest.SerializeToString,
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ReportReachResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unsubscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.internal.preference.v1.PreferenceService/Unsubscribe',
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeRequest.SerializeToString,
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeResponse.FromString,
             options,
             channel_credentials,
             insecure,
