@@ -5,28 +5,36 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
 
 from clarion.internal.content.v1.rendered_pb2 import Rendered
+from clarion.provider.v1.provider_service_pb2 import Limits
 from clarion.types.v1.address_pb2 import Address, AndroidDevice
 from clarion.types.v1.channel_pb2 import CHANNEL_ANDROID
 from clarion.types.v1.content_pb2 import PushContent
-from clarion_channels.engine.dead import DeadAddress
+from clarion_channels.engine.admission import Collaborators
+from clarion_channels.engine.dead import DeadAddress, DeadAddresses
 from clarion_channels.engine.engine import DispatchEngine
-from clarion_channels.engine.lanes import Lanes
-from clarion_channels.engine.retry import RetryPolicy
+from clarion_channels.engine.lanes import Lane, Lanes
+from clarion_channels.engine.lease import Leases
+from clarion_channels.engine.pacing import Pacer
+from clarion_channels.engine.policies import Pace, Policies
+from clarion_channels.engine.wishes import Again, Wishes
 from clarion_channels.outcome import Outcome, Result
-from clarion_channels.port import Message, Receipts, Report
+from clarion_channels.port import Message, ProviderUnavailable, Receipts, Report
 from clarion_kit.bus import Batch, Verdict
+from clarion_kit.errors import unavailable
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority
-from clarion_ledger import admin
+from clarion_ledger import admin, stops
 from clarion_ledger.accept import Accepted, AcceptItem, accept
+from clarion_ledger.audit import audit
 from clarion_ledger.config import ConfigCache, LaneConfig
 from clarion_ledger.db import Pool, pool
+from clarion_ledger.dispatching import Claimed
 from clarion_ledger.ids import delivery_id
 from clarion_ledger.keys import KeyRing
 from clarion_ledger.planning import Plan, PlannedDelivery, load, plan
@@ -68,16 +76,18 @@ class Paused:
 
 
 class ScriptedProvider:
-    """Implements the provider port."""
+    """Implements the provider port. `away`: what a probe says."""
 
     name = KIND
     channel = CHANNEL_ANDROID
-    max_in_flight = 1_000
 
-    def __init__(self, behaviour: Behaviour, max_batch: int, timeout: timedelta) -> None:
+    def __init__(self, behaviour: Behaviour, max_batch: int, max_in_flight: int, timeout: timedelta) -> None:
         self.behaviour = behaviour
         self.max_batch = max_batch
+        self.max_in_flight = max_in_flight
         self.timeout = timeout
+        self.away = ""
+        self.probes = 0
         self.sent: list[Message] = []
         self.closed = asyncio.Event()
 
@@ -86,7 +96,9 @@ class ScriptedProvider:
         await self.behaviour(batch, report)
 
     async def probe(self) -> None:
-        return None
+        self.probes += 1
+        if self.away:
+            raise ProviderUnavailable(self.away)
 
     async def close(self) -> None:
         self.closed.set()
@@ -100,6 +112,7 @@ class ScriptedFactory:
     def __init__(self) -> None:
         self.behaviour: Behaviour = ACCEPT
         self.max_batch = 100
+        self.max_in_flight = 1_000
         self.timeout = timedelta(seconds=5)
         self.before: Callable[[], Awaitable[None]] | None = None
         self.made: list[ScriptedProvider] = []
@@ -109,7 +122,7 @@ class ScriptedFactory:
         if self.before is not None:
             await self.before()
         self.settings.append(settings)
-        made = ScriptedProvider(self.behaviour, self.max_batch, self.timeout)
+        made = ScriptedProvider(self.behaviour, self.max_batch, self.max_in_flight, self.timeout)
         self.made.append(made)
         return made
 
@@ -128,26 +141,68 @@ class Unexpected:
         raise AssertionError("no receipts here")
 
 
+class ScriptedWishes:
+    """Implements `Wishes`: what a test says of a delivery, else that nothing is against it."""
+
+    def __init__(self) -> None:
+        self.answers: dict[UUID, Again] = {}
+        self.away = False
+        self.asked: list[UUID] = []
+
+    async def again(self, claims: Sequence[Claimed]) -> list[Again]:
+        if self.away:
+            raise unavailable("preference")
+        self.asked += [claimed.delivery_id for claimed in claims]
+        return [self.answers.get(claimed.delivery_id, Again(None, claimed.address)) for claimed in claims]
+
+
+class ScriptedPacer:
+    """Implements `Pacer`: lets through as many as `room` says, and tells the others to wait."""
+
+    def __init__(self) -> None:
+        self.room = 1_000_000
+        self.wait = timedelta(milliseconds=100)
+        self.asked: list[tuple[int, int, Pace]] = []
+
+    async def acquire(self, app_id: int, lane_id: int, pace: Pace, priorities: Sequence[Priority]) -> list[timedelta]:
+        self.asked.append((app_id, lane_id, pace))
+        going = min(self.room, len(priorities))
+        self.room -= going
+        return [timedelta(0)] * going + [self.wait] * (len(priorities) - going)
+
+
 @dataclass(slots=True)
 class Bench:
-    """An engine of channel android with everything a test looks at. `pool` is the superuser's, not the engine's."""
+    """An engine of channel android with everything a test looks at. `pool` is the superuser's, not the engine's; `dead` are
+    the addresses that were reported."""
 
     pool: Pool
     app: App
     engine: DispatchEngine
     lanes: Lanes
+    leases: Leases
     config: ConfigCache
     factory: ScriptedFactory
+    wishes: ScriptedWishes
+    pacer: ScriptedPacer
+    dead_queue: DeadAddresses
     dead: list[DeadAddress] = field(default_factory=list)
 
-    async def lane(self, name: str = "main", settings: bytes = b"{}", kind: str = KIND) -> int:
+    async def lane(
+        self, name: str = "main", settings: bytes = b"{}", kind: str = KIND, limits: Limits | None = None
+    ) -> int:
         """Put an account and let the engine know of it."""
         sealer = await self.app.keys.sealer(self.app.app_id)
         lane_id = await admin.put_lane(
-            self.pool, sealer, self.app.app_id, name, kind, Channel.ANDROID, settings, enabled=True
+            self.pool, sealer, self.app.app_id, name, kind, Channel.ANDROID, settings, enabled=True, limits=limits
         )
         await self.config.refresh()
         return lane_id
+
+    def at_work(self, lane_id: int) -> Lane:
+        """The lane as this engine has it."""
+        [lane] = [lane for lane in self.lanes.all() if lane.config.lane_id == lane_id]
+        return lane
 
     async def deliveries(
         self,
@@ -157,9 +212,10 @@ class Bench:
         at_most_once: bool = False,
         max_attempts: int = 3,
         traceparents: Sequence[str] = (),
+        priority: Priority = Priority.NORMAL,
     ) -> list[UUID]:
         """Enqueued deliveries with sealed address and content."""
-        return await planned(self.pool, self.app, lane_id, count, at_most_once, max_attempts, traceparents)
+        return await planned(self.pool, self.app, lane_id, count, at_most_once, max_attempts, traceparents, priority)
 
     async def hand_over(self, ids: Sequence[UUID], priority: Priority = Priority.NORMAL) -> Verdict:
         """What the bus does with a message."""
@@ -176,6 +232,33 @@ class Bench:
         assert await self.hand_over(ids, priority) is Verdict.ACK
         await self.settled()
 
+    async def look(self) -> None:
+        """What a dispatcher does about stopped lanes twice a second."""
+        async with asyncio.timeout(SOON):
+            await self.engine.look_at_stops()
+
+    async def stop_of(self, lane_id: int) -> stops.Stop | None:
+        """What the ledger says about a stopped lane."""
+        return (await stops.stopped(self.pool)).get(lane_id)
+
+    async def try_now(self, lane_id: int) -> None:
+        """As if the time for a stopped lane's next trial had come."""
+        await self.pool.execute("UPDATE ledger.lane_stop SET probe_at = now() WHERE lane_id = $1", lane_id)
+        await self.look()
+        await self.settled()
+
+    async def go_on(self, ids: Sequence[UUID]) -> None:
+        """Give back what lanes hold that go on, and send it as far as it is ready."""
+        await stops.release(self.pool, 1_000)
+        ready = [id_ for id_ in ids if await self.state(id_) is DeliveryState.READY]
+        await self.enqueue_again(ready)
+        await self.send(ready)
+
+    async def unaccounted(self) -> int:
+        """Contradictions in what the app has in the ledger."""
+        found = await audit(self.pool, since=datetime.now(UTC) - timedelta(days=1), app_id=self.app.app_id)
+        return found.unaccounted
+
     async def states(self, ids: Sequence[UUID]) -> list[DeliveryState]:
         return [DeliveryState((await self.row(id_))["now"]) for id_ in ids]
 
@@ -187,8 +270,8 @@ class Bench:
         """A delivery with what is in flight of it; `now` is its state."""
         row = await self.pool.fetchrow(
             """SELECT coalesce(w.state, d.state) AS now, coalesce(w.attempt, d.attempts) AS tried,
-                      w.due_at - clock_timestamp() AS rests, coalesce(w.ambiguous, d.ambiguous) AS doubtful,
-                      w.writing_at, d.reason, d.provider_message_id
+                      CASE WHEN w.due_at < 'infinity' THEN w.due_at - clock_timestamp() END AS rests,
+                      coalesce(w.ambiguous, d.ambiguous) AS doubtful, w.writing_at, w.lease_until, d.reason, d.provider_message_id
                FROM ledger.delivery d LEFT JOIN ledger.delivery_work w ON w.delivery_id = d.id WHERE d.id = $1""",
             id_,
         )
@@ -212,27 +295,67 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    database: Database, app: App, telemetry: Telemetry, *, capacity: int = 1_000, url: str | None = None
+    database: Database,
+    app: App,
+    telemetry: Telemetry,
+    *,
+    capacity: int = 1_000,
+    most_open: int = 1_000,
+    url: str | None = None,
+    lease: timedelta = timedelta(seconds=90),
+    policies: Policies | None = None,
+    wishes: Callable[[ConfigCache], Wishes] | None = None,
+    pacer: Pacer | None = None,
 ) -> AsyncIterator[Bench]:
-    """A running engine under the dispatcher's role; `url`: reach Postgres through it."""
+    """A running engine under the dispatcher's role; `url`: reach Postgres through it. `wishes` and `pacer` replace what is
+    scripted."""
     factory = ScriptedFactory()
-    dead: list[DeadAddress] = []
+    scripted_wishes, scripted_pacer = ScriptedWishes(), ScriptedPacer()
+    reported: list[DeadAddress] = []
+
+    async def report(addresses: Sequence[DeadAddress]) -> None:
+        reported.extend(addresses)
+
     async with pool(f"{url or database.url}?role=clarion_dispatcher", size=6, application="test") as connections:
         config = ConfigCache(connections, with_lanes=True)
         keys = KeyRing(connections, app.keys._wrapper)
-        lanes = Lanes(Channel.ANDROID, config, keys, {KIND: factory}, Unexpected)
+        leases = Leases(lease)
+        dead = DeadAddresses(report, timedelta(0))
+        lanes = Lanes(
+            Channel.ANDROID,
+            config,
+            keys,
+            {KIND: factory},
+            Unexpected,
+            policies or Policies.load(),
+            longest_timeout=leases.longest_timeout,
+            most_open=most_open,
+        )
         engine = DispatchEngine(
             Channel.ANDROID,
             connections,
             keys,
+            config,
             lanes,
+            leases,
+            Collaborators(wishes(config) if wishes else scripted_wishes, pacer or scripted_pacer, dead),
             telemetry,
             capacity=capacity,
-            policy=RetryPolicy(),
-            on_dead=dead.append,
         )
         async with engine.running():
-            yield Bench(database.pool, app, engine, lanes, config, factory, dead)
+            yield Bench(
+                database.pool,
+                app,
+                engine,
+                lanes,
+                leases,
+                config,
+                factory,
+                scripted_wishes,
+                scripted_pacer,
+                dead,
+                reported,
+            )
         await lanes.close()
 
 
@@ -244,6 +367,7 @@ async def planned(
     at_most_once: bool = False,
     max_attempts: int = 3,
     traceparents: Sequence[str] = (),
+    priority: Priority = Priority.NORMAL,
 ) -> list[UUID]:
     """Accept and plan notifications of one delivery each; gives the delivery ids."""
     items = [
@@ -252,7 +376,7 @@ async def planned(
             event_id=uuid4().hex,
             payload_hash=bytes(32),
             category_id=app.categories["transactional"],
-            priority=Priority.NORMAL,
+            priority=priority,
             recipient_count=1,
             deliver_at=None,
             expire_at=None,

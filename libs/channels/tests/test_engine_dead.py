@@ -1,7 +1,7 @@
 """Dead addresses on their way to the preference service."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -12,8 +12,11 @@ from clarion_kit.errors import DomainError, unavailable
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def dead(number: int) -> DeadAddress:
-    return DeadAddress(1, UUID(int=number), NOW)
+AT_ONCE = timedelta(0)
+
+
+def dead(number: int, lane_id: int = 1) -> DeadAddress:
+    return DeadAddress(lane_id, 1, UUID(int=number), NOW)
 
 
 class Preference:
@@ -31,7 +34,7 @@ class Preference:
 
 async def test_flush_reports_everything_in_batches_and_in_order() -> None:
     preference = Preference()
-    queue = DeadAddresses(preference.report)
+    queue = DeadAddresses(preference.report, AT_ONCE)
     for number in range(BATCH + 1):
         queue.put(dead(number))
 
@@ -44,7 +47,7 @@ async def test_flush_reports_everything_in_batches_and_in_order() -> None:
 
 async def test_flush_keeps_what_could_not_be_reported() -> None:
     preference = Preference()
-    queue = DeadAddresses(preference.report)
+    queue = DeadAddresses(preference.report, AT_ONCE)
     queue.put(dead(1))
     queue.put(dead(2))
     preference.away = True
@@ -60,7 +63,7 @@ async def test_flush_keeps_what_could_not_be_reported() -> None:
 
 async def test_queue_is_bounded_and_keeps_the_newest() -> None:
     preference = Preference()
-    queue = DeadAddresses(preference.report)
+    queue = DeadAddresses(preference.report, AT_ONCE)
     for number in range(QUEUE + 5):
         queue.put(dead(number))
 
@@ -68,3 +71,25 @@ async def test_queue_is_bounded_and_keeps_the_newest() -> None:
 
     reported = [address for report in preference.reports for address in report]
     assert reported == [dead(number) for number in range(5, QUEUE + 5)]
+
+
+async def test_report_waits_until_it_has_settled() -> None:
+    preference = Preference()
+    queue = DeadAddresses(preference.report, timedelta(minutes=1))
+    queue.put(dead(1))
+
+    await queue.flush()
+
+    assert preference.reports == []
+
+
+async def test_what_a_lane_is_not_believed_any_more_is_forgotten() -> None:
+    preference = Preference()
+    queue = DeadAddresses(preference.report, AT_ONCE)
+    for number in range(6):
+        queue.put(dead(number, lane_id=number % 2))
+
+    queue.forget(1)
+    await queue.flush()
+
+    assert preference.reports == [[dead(number, lane_id=0) for number in (0, 2, 4)]]

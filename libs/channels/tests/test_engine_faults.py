@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from clarion_channels.engine import engine as engine_module
+from clarion_channels.engine import lease as lease_module
 from clarion_channels.engine import recorder as recorder_module
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, Report
@@ -41,8 +41,8 @@ async def report_first(batch: Sequence[Message], report: Report) -> None:
 async def test_what_a_provider_did_not_report_is_unknown(
     database: Database, app: App, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
 ) -> None:
-    monkeypatch.setattr(engine_module, "LEASE", timedelta(seconds=5.4))
-    async with bench(database, app, telemetry) as b:
+    monkeypatch.setattr(lease_module, "LEASE_MARGIN", timedelta(milliseconds=50))
+    async with bench(database, app, telemetry, lease=timedelta(seconds=1.5)) as b:
         b.factory.timeout = timedelta(seconds=0.1)
         b.factory.behaviour = behaviour
         ids = await b.deliveries(await b.lane(), 2)
@@ -55,6 +55,7 @@ async def test_what_a_provider_did_not_report_is_unknown(
         assert (row["now"], row["doubtful"], row["tried"]) == (DeliveryState.RETRY_WAIT, True, 1)
         assert await b.pool.fetchval("SELECT code FROM ledger.attempt WHERE delivery_id = $1", second) == "not reported"
         assert b.lanes.all()[0].in_flight == 0
+        assert await b.unaccounted() == 0
 
 
 async def test_provider_that_raises_disturbs_no_call_beside_it(
@@ -142,6 +143,7 @@ async def test_defect_before_the_call_is_tried_again_then_poison_and_leaks_nothi
 
         assert await b.states(ids) == [DeliveryState.DEAD_LETTERED] * 5
         assert {(await b.row(id_))["reason"] for id_ in ids} == {Reason.POISON}
+        assert await b.unaccounted() == 0
         assert (b.engine._capacity.held, b.lanes.all()[0].in_flight) == (0, 0)
 
 

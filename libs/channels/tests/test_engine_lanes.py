@@ -81,9 +81,8 @@ async def test_settings_that_cannot_be_opened_hold_the_deliveries(
         await b.send(ids)
 
         assert await b.states(ids) == [DeliveryState.HELD] * 2
-        rests = [(await b.row(id_))["rests"] for id_ in ids]
-        assert all(timedelta(seconds=55) < rest < timedelta(seconds=75) for rest in rests)
         assert [(await b.row(id_))["tried"] for id_ in ids] == [0, 0]
+        assert await b.unaccounted() == 0
 
 
 @pytest.mark.parametrize("fault", ["faulty settings", "away", "unknown kind", "too slow", "other channel"])
@@ -100,7 +99,7 @@ async def test_account_without_a_provider_holds_its_deliveries(
 
         b.factory.before = fail
         if fault == "too slow":
-            b.factory.timeout = timedelta(seconds=61)
+            b.factory.timeout = timedelta(seconds=81)
         lane_id = await b.lane(kind="pigeon" if fault == "unknown kind" else "scripted")
         if fault == "other channel":
             await b.pool.execute("UPDATE ledger.lane SET channel = 1 WHERE lane_id = $1", lane_id)

@@ -7,59 +7,113 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarion_channels.engine.engine import receipt_key
-from clarion_channels.engine.retry import HOLD, Decision, RetryPolicy, decide
+from clarion_channels.engine.retry import Decision, RetryPolicy, decide
 from clarion_channels.outcome import Outcome, Result
 from clarion_kit.vocabulary import DeliveryState, Reason
 
 POLICY = RetryPolicy()
+PATIENT = RetryPolicy(deadline=timedelta(days=2))
 SECOND = timedelta(seconds=1)
+ZERO = timedelta(0)
+
+SENT = (DeliveryState.SENT, None)
+REFUSED = (DeliveryState.FAILED, Reason.REFUSED)
+DEAD = (DeliveryState.FAILED, Reason.ADDRESS_DEAD)
+AMBIGUOUS = (DeliveryState.FAILED, Reason.AMBIGUOUS)
+AGAIN = (DeliveryState.RETRY_WAIT, None)
+HELD = (DeliveryState.HELD, None)
+EXHAUSTED = (DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED)
 
 
-def decided(result: Result, *, attempt: int = 1, at_most_once: bool = False, seed: int = 0) -> Decision:
+def decided(
+    result: Result,
+    *,
+    attempt: int = 1,
+    at_most_once: bool = False,
+    stopped: bool = False,
+    age: timedelta = ZERO,
+    policy: RetryPolicy = POLICY,
+    seed: int = 0,
+) -> Decision:
     return decide(
-        result, attempt=attempt, max_attempts=3, at_most_once=at_most_once, policy=POLICY, random=Random(seed)
+        result,
+        attempt=attempt,
+        max_attempts=3,
+        at_most_once=at_most_once,
+        stopped=stopped,
+        age=age,
+        policy=policy,
+        random=Random(seed),
     )
 
 
 @pytest.mark.parametrize(
-    ("outcome", "at_most_once", "attempt", "state", "reason", "ambiguous", "tried"),
+    ("outcome", "at_most_once", "attempt", "expected", "ambiguous"),
     [
-        (Outcome.ACCEPTED, False, 1, DeliveryState.SENT, None, False, True),
-        (Outcome.ACCEPTED, True, 3, DeliveryState.SENT, None, False, True),
-        (Outcome.BAD, False, 1, DeliveryState.FAILED, Reason.REFUSED, False, True),
-        (Outcome.BAD, False, 3, DeliveryState.FAILED, Reason.REFUSED, False, True),
-        (Outcome.DEAD, False, 1, DeliveryState.FAILED, Reason.ADDRESS_DEAD, False, True),
-        (Outcome.DEAD, True, 1, DeliveryState.FAILED, Reason.ADDRESS_DEAD, False, True),
-        (Outcome.CRED, False, 1, DeliveryState.HELD, None, False, False),
-        (Outcome.CRED, True, 3, DeliveryState.HELD, None, False, False),
-        (Outcome.RETRY, False, 2, DeliveryState.RETRY_WAIT, None, False, True),
-        (Outcome.RETRY, True, 2, DeliveryState.RETRY_WAIT, None, False, True),
-        (Outcome.RETRY, False, 3, DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED, False, True),
-        (Outcome.AFTER, False, 1, DeliveryState.RETRY_WAIT, None, False, True),
-        (Outcome.AFTER, False, 3, DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED, False, True),
-        (Outcome.THROTTLE, False, 1, DeliveryState.RETRY_WAIT, None, False, True),
-        (Outcome.THROTTLE, True, 3, DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED, False, True),
-        (Outcome.UNKNOWN, False, 1, DeliveryState.RETRY_WAIT, None, True, True),
-        (Outcome.UNKNOWN, False, 3, DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED, True, True),
-        (Outcome.UNKNOWN, True, 1, DeliveryState.FAILED, Reason.AMBIGUOUS, True, True),
-        (Outcome.UNKNOWN, True, 3, DeliveryState.FAILED, Reason.AMBIGUOUS, True, True),
+        (Outcome.ACCEPTED, False, 1, SENT, False),
+        (Outcome.ACCEPTED, True, 3, SENT, False),
+        (Outcome.BAD, False, 1, REFUSED, False),
+        (Outcome.BAD, False, 3, REFUSED, False),
+        (Outcome.DEAD, False, 1, DEAD, False),
+        (Outcome.DEAD, True, 1, DEAD, False),
+        (Outcome.CRED, False, 1, AGAIN, False),
+        (Outcome.CRED, True, 3, EXHAUSTED, False),
+        (Outcome.RETRY, False, 2, AGAIN, False),
+        (Outcome.RETRY, True, 2, AGAIN, False),
+        (Outcome.RETRY, False, 3, EXHAUSTED, False),
+        (Outcome.AFTER, False, 1, AGAIN, False),
+        (Outcome.AFTER, False, 3, EXHAUSTED, False),
+        (Outcome.THROTTLE, False, 1, AGAIN, False),
+        (Outcome.THROTTLE, True, 3, EXHAUSTED, False),
+        (Outcome.UNKNOWN, False, 1, AGAIN, True),
+        (Outcome.UNKNOWN, False, 3, EXHAUSTED, True),
+        (Outcome.UNKNOWN, True, 1, AMBIGUOUS, True),
+        (Outcome.UNKNOWN, True, 3, AMBIGUOUS, True),
     ],
 )
-def test_every_outcome_leads_to_its_state(
+def test_answer_of_a_working_lane_leads_to_its_state(
     outcome: Outcome,
     at_most_once: bool,
     attempt: int,
-    state: DeliveryState,
-    reason: Reason | None,
+    expected: tuple[DeliveryState, Reason | None],
     ambiguous: bool,
-    tried: bool,
 ) -> None:
     decision = decided(Result(outcome), attempt=attempt, at_most_once=at_most_once)
 
-    assert (decision.state, decision.reason) == (state, reason)
+    assert (decision.state, decision.reason) == expected
+    assert (decision.ambiguous, decision.tried) == (ambiguous, True)
+    assert (decision.delay > ZERO) == (expected is AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "at_most_once", "attempt", "expected", "ambiguous", "tried"),
+    [
+        (Outcome.ACCEPTED, False, 1, SENT, False, True),
+        (Outcome.BAD, False, 1, REFUSED, False, True),
+        (Outcome.DEAD, False, 1, HELD, False, False),
+        (Outcome.DEAD, True, 3, HELD, False, False),
+        (Outcome.CRED, False, 1, HELD, False, False),
+        (Outcome.CRED, False, 3, HELD, False, False),
+        (Outcome.RETRY, False, 1, HELD, False, True),
+        (Outcome.AFTER, False, 2, HELD, False, True),
+        (Outcome.THROTTLE, False, 1, HELD, False, True),
+        (Outcome.RETRY, False, 3, EXHAUSTED, False, True),
+        (Outcome.UNKNOWN, False, 1, HELD, True, True),
+        (Outcome.UNKNOWN, True, 1, AMBIGUOUS, True, True),
+    ],
+)
+def test_answer_of_a_stopped_lane_leads_to_its_state(
+    outcome: Outcome,
+    at_most_once: bool,
+    attempt: int,
+    expected: tuple[DeliveryState, Reason | None],
+    ambiguous: bool,
+    tried: bool,
+) -> None:
+    decision = decided(Result(outcome), attempt=attempt, at_most_once=at_most_once, stopped=True)
+
+    assert (decision.state, decision.reason) == expected
     assert (decision.ambiguous, decision.tried) == (ambiguous, tried)
-    assert (decision.delay > timedelta(0)) == (state in (DeliveryState.RETRY_WAIT, DeliveryState.HELD))
 
 
 @given(attempt=st.integers(1, 10_000), seed=st.integers())
@@ -78,11 +132,11 @@ def test_backoff_uses_the_whole_range() -> None:
     assert max(delays) > POLICY.cap * 0.95
 
 
-@given(seconds=st.floats(0, 86_400), attempt=st.integers(1, 2), seed=st.integers())
+@given(seconds=st.floats(0, 80_000), attempt=st.integers(1, 2), seed=st.integers())
 def test_retry_after_is_a_floor_with_jitter_above_it(seconds: float, attempt: int, seed: int) -> None:
     floor = timedelta(seconds=seconds)
 
-    decision = decided(Result(Outcome.AFTER, retry_after=floor), attempt=attempt, seed=seed)
+    decision = decided(Result(Outcome.AFTER, retry_after=floor), attempt=attempt, seed=seed, policy=PATIENT)
 
     assert decision.state is DeliveryState.RETRY_WAIT
     assert floor < decision.delay <= floor * 1.1 + POLICY.base
@@ -97,22 +151,20 @@ def test_waiters_of_one_retry_after_do_not_come_back_as_one() -> None:
     assert max(delays) - min(delays) > SECOND
 
 
-@given(seed=st.integers())
-def test_refused_credentials_hold_longer_than_their_lane_is_stopped(seed: int) -> None:
-    assert HOLD <= decided(Result(Outcome.CRED), seed=seed).delay <= HOLD * 1.2
+@given(age=st.floats(0, 200), seed=st.integers())
+def test_no_attempt_begins_after_the_deadline(age: float, seed: int) -> None:
+    policy = RetryPolicy(base=10 * SECOND, deadline=100 * SECOND)
+
+    decision = decided(Result(Outcome.RETRY), age=age * SECOND, policy=policy, seed=seed)
+
+    if decision.state is DeliveryState.RETRY_WAIT:
+        assert age * SECOND + decision.delay <= policy.deadline
+    else:
+        assert (decision.state, decision.reason) == EXHAUSTED
+        assert age * SECOND + policy.base > policy.deadline
 
 
-@pytest.mark.parametrize(
-    ("message_id", "key"),
-    [
-        ("", ""),
-        ("ABC-1", "7:abc-1"),
-        ("0000001A", "7:1a"),
-        ("000", "7:0"),
-        ("first,second,third", "7:first"),
-        (" 42 , 43", "7:42"),
-        (",43", ""),
-    ],
-)
-def test_receipt_key_is_the_first_segments_id_without_its_decoration(message_id: str, key: str) -> None:
-    assert receipt_key(7, Result(Outcome.ACCEPTED, provider_message_id=message_id)) == key
+def test_retry_after_beyond_the_deadline_ends_the_delivery() -> None:
+    result = Result(Outcome.AFTER, retry_after=timedelta(days=2))
+
+    assert decided(result).state is DeliveryState.DEAD_LETTERED

@@ -14,7 +14,7 @@ from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import (
     DispatchServiceStub,
     add_DispatchServiceServicer_to_server,
 )
-from clarion_channels.engine import rpc as rpc_module
+from clarion_channels.engine import lanes as lanes_module
 from clarion_channels.engine.rpc import DispatchRpc
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import ProviderUnavailable
@@ -61,8 +61,15 @@ async def test_lanes_tell_how_they_fare(database: Database, app: App, telemetry:
         await b.settled()
 
         assert list(lanes) == [
-            pb.Lane(lane_id=stopped, app_id=app.app_id, kind="scripted", outcomes={"cred": 1}, stopped=True),
-            pb.Lane(lane_id=busy, app_id=app.app_id, kind="scripted", in_flight=3),
+            pb.Lane(
+                lane_id=stopped,
+                app_id=app.app_id,
+                kind="scripted",
+                outcomes={"cred": 1},
+                stopped=True,
+                in_flight_limit=1_000,
+            ),
+            pb.Lane(lane_id=busy, app_id=app.app_id, kind="scripted", in_flight=3, in_flight_limit=1_000),
         ]
 
 
@@ -75,7 +82,7 @@ async def test_probe_says_whether_a_provider_answers(
     async def hang(provider: ScriptedProvider) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(rpc_module, "PROBE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(lanes_module, "PROBE_TIMEOUT_SECONDS", 0.05)
     async with bench(database, app, telemetry) as b, serving(b, telemetry) as channel:
         stub = DispatchServiceStub(channel)
         request = pb.ProbeRequest(lane_id=await b.lane())

@@ -11,11 +11,16 @@ from pydantic import Field, SecretStr
 from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
 from clarion.internal.preference.v1 import preference_service_pb2 as preference
 from clarion.internal.preference.v1.preference_service_pb2_grpc import PreferenceServiceStub
+from clarion_channels.engine import lease, stops
+from clarion_channels.engine.admission import Collaborators
 from clarion_channels.engine.dead import DeadAddress, DeadAddresses
 from clarion_channels.engine.engine import DispatchEngine
 from clarion_channels.engine.lanes import Lanes, provider_factories
-from clarion_channels.engine.retry import RetryPolicy
+from clarion_channels.engine.lease import Leases
+from clarion_channels.engine.pacing import LimiterPacer
+from clarion_channels.engine.policies import Policies
 from clarion_channels.engine.rpc import DispatchRpc
+from clarion_channels.engine.wishes import PreferenceWishes
 from clarion_channels.port import ProviderFactory, Receipts
 from clarion_kit.bus import JetStreamBus
 from clarion_kit.daemon import Daemon
@@ -23,8 +28,9 @@ from clarion_kit.rpc import client
 from clarion_kit.rpc.client import Peer
 from clarion_kit.settings import Common, from_file
 from clarion_kit.subjects import dispatch_lanes
+from clarion_kit.telemetry import names
 from clarion_kit.vocabulary import Channel, Priority
-from clarion_ledger import config, db
+from clarion_ledger import config, db, durable
 from clarion_ledger.config import LaneConfig
 from clarion_ledger.db import Pool
 from clarion_ledger.keys import KeyRing, load_wrapper
@@ -32,6 +38,8 @@ from clarion_ledger.keys import KeyRing, load_wrapper
 REPORT_TIMEOUT = timedelta(seconds=2)
 FLUSH_DEAD = timedelta(milliseconds=500)
 SHOW_LANES = timedelta(seconds=1)
+LANE_SHARE = 0.5
+"""No lane holds more than this share of the capacity: a slow account leaves room for others."""
 
 
 class DispatcherSettings(Common):
@@ -42,8 +50,16 @@ class DispatcherSettings(Common):
     kek_file: Path = Field(description="File with the key-encryption keys.")
     capacity: int = Field(2_000, ge=10, le=100_000, description="Deliveries held at once, from claim to record.")
     width: int = Field(2, ge=1, le=16, description="Pull loops per subject.")
-    retry_base_seconds: float = Field(1.0, gt=0, description="First backoff ceiling of a retry.")
-    retry_cap_seconds: float = Field(60.0, gt=0, description="Largest backoff ceiling of a retry.")
+    lease_seconds: float = Field(90.0, ge=15, le=600, description="How long a claim lasts without a heartbeat.")
+    dead_settling_seconds: float = Field(
+        15.0, ge=0, le=600, description="From a provider's word that an address is dead to disabling it."
+    )
+    retry_base_seconds: float | None = Field(None, gt=0, description="First backoff ceiling, instead of each kind's.")
+    retry_cap_seconds: float | None = Field(None, gt=0, description="Largest backoff ceiling, instead of each kind's.")
+    probe_after_seconds: float | None = Field(
+        None, gt=0, description="First trial of a stopped account, instead of each kind's."
+    )
+    abandoned_seconds: float = Field(30.0, gt=0, description="Rest of a delivery whose sending broke off.")
 
 
 class NoReceipts:
@@ -68,9 +84,16 @@ async def build_dispatcher(
     bus = await d.open(JetStreamBus.for_daemon(d.name, s, d.telemetry))
     pool = await d.open(db.pool(s.database_url.get_secret_value(), size=s.database_pool, application=d.name))
     preference_peer = await d.open(client.connect("preference", s, d.telemetry))
+    limiter_peer = await d.open(client.connect("rate_limiter", s, d.telemetry))
     keys = KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file))
     cache = config.ConfigCache(pool, with_lanes=True)
-    dead = DeadAddresses(partial(_report_dead, preference_peer))
+    leases = Leases(timedelta(seconds=s.lease_seconds))
+    dead = DeadAddresses(partial(_report_dead, preference_peer), timedelta(seconds=s.dead_settling_seconds))
+    policies = Policies.load(
+        retry_base=_seconds(s.retry_base_seconds),
+        retry_cap=_seconds(s.retry_cap_seconds),
+        probe_after=_seconds(s.probe_after_seconds),
+    )
     lanes = await d.open(
         _closing(
             Lanes(
@@ -79,19 +102,33 @@ async def build_dispatcher(
                 keys,
                 provider_factories(factories(pool) if factories else None),
                 partial(receipts, pool, keys) if receipts else NoReceipts,
+                policies,
+                longest_timeout=leases.longest_timeout,
+                most_open=max(1, int(s.capacity * LANE_SHARE)),
             )
         )
     )
-    policy = RetryPolicy(timedelta(seconds=s.retry_base_seconds), timedelta(seconds=s.retry_cap_seconds))
+    pacer = LimiterPacer(limiter_peer, d.telemetry.metrics.counter(names.PACING_LOCAL).labels(channel.slug))
     engine = await d.open(
         DispatchEngine(
-            channel, pool, keys, lanes, d.telemetry, capacity=s.capacity, policy=policy, on_dead=dead.put
+            channel,
+            pool,
+            keys,
+            cache,
+            lanes,
+            leases,
+            Collaborators(PreferenceWishes(preference_peer, cache, channel), pacer, dead),
+            d.telemetry,
+            capacity=s.capacity,
+            abandoned_rest=timedelta(seconds=s.abandoned_seconds),
         ).running()
     )
-    d.ready_when(nats=bus.ping, postgres=partial(db.ping, pool))
+    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.lane_stop", production=s.production))
     d.every("config", config.POLL, cache.refresh)
     d.every("dead addresses", FLUSH_DEAD, dead.flush)
     d.every("lane gauges", SHOW_LANES, engine.show_lanes)
+    d.every("stopped lanes", stops.POLL, engine.look_at_stops)
+    d.every("heartbeat", leases.length / lease.BEATS, engine.heartbeat)
     for lane in dispatch_lanes(channel):
         width = s.width + 1 if lane.priority is Priority.URGENT else s.width
         d.consume(bus, lane, engine.handler(lane.priority), width=width)
@@ -105,6 +142,10 @@ async def _closing(lanes: Lanes) -> AsyncIterator[Lanes]:
         yield lanes
     finally:
         await lanes.close()
+
+
+def _seconds(given: float | None) -> timedelta | None:
+    return None if given is None else timedelta(seconds=given)
 
 
 async def _report_dead(peer: Peer, addresses: Sequence[DeadAddress]) -> None:

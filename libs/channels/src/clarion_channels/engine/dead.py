@@ -1,22 +1,26 @@
 """Addresses that a provider called dead, on their way to the preference service.
 
-Best effort: what is lost here is learned again at the next send to the address.
+Each waits a while, so that a lane which calls too many dead is stopped before they are disabled. Best effort: what is
+lost here is learned again at the next send to the address.
 """
 
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 QUEUE = 10_000
 BATCH = 500
+SETTLING = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadAddress:
     """Dead as of `since` (aware UTC): a later registration wins."""
 
+    lane_id: int
     app_id: int
     address_id: UUID
     since: datetime
@@ -25,19 +29,29 @@ class DeadAddress:
 class DeadAddresses:
     """A bounded queue and the job that empties it."""
 
-    def __init__(self, report: Callable[[Sequence[DeadAddress]], Awaitable[None]]) -> None:
+    def __init__(
+        self, report: Callable[[Sequence[DeadAddress]], Awaitable[None]], settling: timedelta = SETTLING
+    ) -> None:
         self._report = report
-        self._queue: deque[DeadAddress] = deque(maxlen=QUEUE)
+        self._settling = settling.total_seconds()
+        self._queue: deque[tuple[float, DeadAddress]] = deque(maxlen=QUEUE)
 
     def put(self, dead: DeadAddress) -> None:
-        self._queue.append(dead)
+        self._queue.append((time.monotonic() + self._settling, dead))
+
+    def forget(self, lane_id: int) -> None:
+        """Drop what a lane said that is not believed any more."""
+        self._queue = deque((entry for entry in self._queue if entry[1].lane_id != lane_id), maxlen=QUEUE)
 
     async def flush(self) -> None:
-        """Report what is queued. Raises what `report` raises, with nothing lost."""
-        while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+        """Report what has waited long enough. Raises what `report` raises, with nothing lost."""
+        now = time.monotonic()
+        while self._queue and self._queue[0][0] <= now:
+            batch: list[tuple[float, DeadAddress]] = []
+            while self._queue and self._queue[0][0] <= now and len(batch) < BATCH:
+                batch.append(self._queue.popleft())
             try:
-                await self._report(batch)
+                await self._report([dead for _, dead in batch])
             except BaseException:
                 self._queue.extendleft(reversed(batch))
                 raise

@@ -1,8 +1,9 @@
-"""The dispatch engine (decisions: lease, ack, duplicates).
+"""The dispatch engine (decisions: lease, ack, duplicates; lane).
 
 A batch of ids is claimed under a lease and acknowledged at once; sending goes on in the background, bounded by
 `Capacity`; each answer becomes a record as soon as it is known. A call starts only while its lease has the provider's
-timeout and a margin left, so that whoever takes over after the lease cannot overtake a call in progress.
+timeout and a margin left, so that whoever takes over after the lease cannot overtake a call in progress; a heartbeat
+prolongs what is still in hand.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from random import Random
 from uuid import UUID
 
@@ -22,12 +23,28 @@ from opentelemetry.trace import SpanKind
 from clarion.internal.content.v1.rendered_pb2 import Rendered
 from clarion.types.v1.address_pb2 import Address
 from clarion.types.v1.channel_pb2 import Priority as ProtoPriority
+from clarion_channels.engine.admission import Admission, Collaborators
 from clarion_channels.engine.capacity import Capacity
 from clarion_channels.engine.dead import DeadAddress
+from clarion_channels.engine.failover import Failover
 from clarion_channels.engine.lanes import Lane, Lanes, LaneUnusable
-from clarion_channels.engine.lease import LEASE, LEASE_MARGIN
+from clarion_channels.engine.lease import LeaseKey, Leases, lease_key
+from clarion_channels.engine.outcomes import (
+    ABANDONED,
+    MAX_CODE,
+    MAX_PROVIDER_ID,
+    abandoned,
+    clean,
+    expired,
+    given_back,
+    held,
+    receipt_key,
+    unreadable,
+)
+from clarion_channels.engine.policies import with_own
 from clarion_channels.engine.recorder import Recorder
-from clarion_channels.engine.retry import HOLD, RetryPolicy, decide
+from clarion_channels.engine.retry import Decision, RetryPolicy, decide
+from clarion_channels.engine.stops import Stops
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message
 from clarion_kit.bus import Batch, Verdict
@@ -36,24 +53,20 @@ from clarion_kit.sealing import Unsealable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import BatchSpans
-from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
+from clarion_kit.vocabulary import Channel, DeliveryState, Priority, StopReason
+from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool
-from clarion_ledger.dispatching import Claimed, Record, claim, mark_writing
+from clarion_ledger.dispatching import Claimed, Record, claim, claim_held
 from clarion_ledger.ids import timestamp_ms
 from clarion_ledger.keys import KeyRing
 
 log = logging.getLogger(__name__)
 
 CLAIM_LIMIT = 500
-OVER_SHARE = timedelta(seconds=1)
-"""How long a delivery rests that found its lane full."""
-ABANDONED = timedelta(seconds=30)
-"""How long a delivery rests whose sending broke off for a reason that is not its provider's."""
-LANE_SHARE = 0.5
-"""Beside others no lane holds more than this share of the capacity: a slow account leaves room for them."""
-
-_Lease = tuple[UUID, int]
-"""What names a claim: a delivery given back may be claimed again while its first batch is still at work."""
+TRIAL = 5
+"""Held deliveries a stopped lane is tried with."""
+UNUSABLE_PAUSE = timedelta(seconds=5)
+"""Between tries to make a provider of an account that none can be made of."""
 
 _PRIORITIES = {priority: ProtoPriority.Value(f"PRIORITY_{priority.name}") for priority in Priority}
 
@@ -66,7 +79,9 @@ class _Open:
     message: Message
     lane: Lane
     started_ns: int = 0
+    started: float = 0.0
     context: str = ""
+    trial: list[Outcome] | None = field(default=None)
 
 
 class DispatchEngine:
@@ -77,32 +92,39 @@ class DispatchEngine:
         channel: Channel,
         pool: Pool,
         keys: KeyRing,
+        config: ConfigCache,
         lanes: Lanes,
+        leases: Leases,
+        collaborators: Collaborators,
         telemetry: Telemetry,
         *,
         capacity: int,
-        policy: RetryPolicy,
-        on_dead: Callable[[DeadAddress], None],
+        abandoned_rest: timedelta = ABANDONED,
         random: Random | None = None,
     ) -> None:
         self._channel = channel
         self._pool = pool
         self._keys = keys
+        self._config = config
         self._lanes = lanes
-        self._policy = policy
-        self._on_dead = on_dead
+        self._leases = leases
+        self._ask = collaborators
+        self._abandoned_rest = abandoned_rest
         self._random = random or Random()
         self._capacity = Capacity(capacity)
-        self._total = capacity
-        self._lane_limit = max(1, int(capacity * LANE_SHARE))
         self._tracing = telemetry.tracing
         self._attempts = telemetry.metrics.counter(names.ATTEMPTS)
         self._terminal = telemetry.metrics.counter(names.TERMINAL)
         self._age = telemetry.metrics.histogram(names.DELIVERY_AGE)
         self._in_flight = telemetry.metrics.gauge(names.LANE_IN_FLIGHT)
+        self._stopped = telemetry.metrics.gauge(names.LANE_STOPPED)
+        self._limits = telemetry.metrics.gauge(names.LANE_LIMIT)
+        self._failover = Failover(channel, config, lanes, self._random)
         self._recorder = Recorder(pool, self._recorded)
+        self._stops = Stops(pool, lanes)
+        self._admission = Admission(pool, leases, collaborators, self._random, put=self._put, enter=self._enter)
         self._sending: set[asyncio.Task[None]] = set()
-        self._undecided: dict[_Lease, Lane | None] = {}
+        self._undecided: dict[LeaseKey, Lane | None] = {}
 
     @property
     def lanes(self) -> Lanes:
@@ -130,12 +152,26 @@ class DispatchEngine:
                 await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def show_lanes(self) -> None:
-        """Bring the gauge of what is open with providers up to date."""
-        open_by_kind = Counter({lane.config.kind: 0 for lane in self._lanes.all()})
+        """Bring the gauges of the lanes up to date."""
+        open_now, limits, stopped = Counter[str](), Counter[str](), Counter[str]()
         for lane in self._lanes.all():
-            open_by_kind[lane.config.kind] += lane.in_flight
-        for kind, count in open_by_kind.items():
-            self._in_flight.labels(self._channel.slug, kind).set(count)
+            open_now[lane.config.kind] += lane.in_flight
+            limits[lane.config.kind] += lane.protection.limit
+            stopped[lane.config.kind] += int(lane.stop is not None)
+        for gauge, counts in ((self._in_flight, open_now), (self._limits, limits), (self._stopped, stopped)):
+            for kind, count in counts.items():
+                gauge.labels(self._channel.slug, kind).set(count)
+
+    async def look_at_stops(self) -> None:
+        """Learn which lanes are stopped, try those that are due, end what was held too long. Raises LedgerUnavailable."""
+        await self._stops.look(self._try)
+        await self._stops.end_held()
+
+    async def heartbeat(self) -> None:
+        """Prolong the leases of what is in hand. Raises LedgerUnavailable."""
+        lost = await self._leases.beat(self._pool)
+        if lost:
+            log.warning("leases were taken over", extra={"count": lost})
 
     async def drain(self) -> None:
         """Return when every delivery in hand is recorded."""
@@ -148,18 +184,35 @@ class DispatchEngine:
             chunk, ids = ids[:taken], ids[taken:]
             leased_at = time.monotonic()
             try:
-                claimed = await claim(self._pool, chunk, LEASE)
+                claimed = await claim(self._pool, chunk, self._leases.length)
             except BaseException:
                 self._capacity.give_back(taken)
                 raise
             self._capacity.give_back(taken - len(claimed))
             if claimed:
-                task = asyncio.create_task(self._send_all(claimed, leased_at, batch.link))
+                self._leases.take(claimed, leased_at)
+                task = asyncio.create_task(self._send_all(claimed, batch.link))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
         return Verdict.ACK
 
-    async def _send_all(self, claimed: Sequence[Claimed], leased_at: float, link: str) -> None:
+    async def _try(self, lane: Lane) -> bool:
+        """The half-open trial: True if the provider took some of what it holds, or holds nothing."""
+        taken = await self._capacity.take(TRIAL, Priority.NORMAL)
+        leased_at = time.monotonic()
+        try:
+            claimed = await claim_held(self._pool, lane.config.lane_id, taken, self._leases.length)
+        except BaseException:
+            self._capacity.give_back(taken)
+            raise
+        self._capacity.give_back(taken - len(claimed))
+        self._leases.take(claimed, leased_at)
+        trial: list[Outcome] = []
+        if claimed:
+            await self._send_all(claimed, "", trial)
+        return not claimed or any(outcome in (Outcome.ACCEPTED, Outcome.BAD) for outcome in trial)
+
+    async def _send_all(self, claimed: Sequence[Claimed], link: str, trial: list[Outcome] | None = None) -> None:
         with self._tracing.batch(
             f"process DISPATCH.{self._channel.slug}",
             SpanKind.CONSUMER,
@@ -170,21 +223,21 @@ class DispatchEngine:
             by_lane: dict[int, list[Claimed]] = defaultdict(list)
             for delivery in claimed:
                 if delivery.expired:
-                    self._put(Record(delivery, DeliveryState.EXPIRED, Reason.DEADLINE_PASSED, tried=False))
+                    self._put(expired(delivery))
                 else:
                     by_lane[delivery.lane_id].append(delivery)
             async with asyncio.TaskGroup() as group:
                 for lane_id, deliveries in by_lane.items():
-                    group.create_task(self._send_lane(lane_id, deliveries, leased_at, spans))
+                    group.create_task(self._send_lane(lane_id, deliveries, spans, trial))
 
     async def _send_lane(
-        self, lane_id: int, deliveries: Sequence[Claimed], leased_at: float, spans: BatchSpans
+        self, lane_id: int, deliveries: Sequence[Claimed], spans: BatchSpans, trial: list[Outcome] | None
     ) -> None:
         """Send through one lane and decide about each delivery. What breaks here leaves the other lanes alone."""
-        self._undecided.update((_lease(delivery), None) for delivery in deliveries)
+        self._undecided.update((lease_key(delivery), None) for delivery in deliveries)
         to_blame = True
         try:
-            await self._send_through(lane_id, deliveries, leased_at, spans)
+            await self._send_through(lane_id, deliveries, spans, trial)
         except (Unavailable, DomainError) as away:
             to_blame = False
             log.warning("sending postponed: %s", away)
@@ -192,64 +245,44 @@ class DispatchEngine:
             log.exception("a send ended by a defect")
         finally:
             for delivery in deliveries:
-                if _lease(delivery) in self._undecided:
-                    self._put(_abandoned(delivery, to_blame=to_blame))
+                if lease_key(delivery) in self._undecided:
+                    self._put(abandoned(delivery, to_blame=to_blame, rest=self._abandoned_rest))
 
     async def _send_through(
-        self, lane_id: int, deliveries: Sequence[Claimed], leased_at: float, spans: BatchSpans
+        self, lane_id: int, deliveries: Sequence[Claimed], spans: BatchSpans, trial: list[Outcome] | None
     ) -> None:
         try:
             lane = await self._lanes.get(lane_id)
         except LaneUnusable as unusable:
-            log.error("lane cannot be used: %s", unusable, extra={"lane_id": lane_id})
+            app_id = unusable.app_id or deliveries[0].app_id
+            self._stops.stop_unusable(lane_id, app_id, str(unusable), UNUSABLE_PAUSE)
             self._hold(deliveries, "lane unusable")
             return
-        if lane.stopped:
-            self._hold(deliveries, "lane stopped")
+        if lane.stop is not None and trial is None:
+            self._hold(deliveries, f"lane stopped: {lane.stop.name.lower()}")
             return
-        readable = [
-            one
-            for delivery in self._within_share(lane, deliveries)
-            if (one := await self._open(delivery, lane, spans)) is not None
-        ]
-        opened = await self._marked(readable)
+        admitted = await self._admission.admit(lane, deliveries)
+        readable = [one for delivery in admitted if (one := await self._open(delivery, lane, spans, trial)) is not None]
+        writable = await self._admission.writable([one.claimed for one in readable])
+        opened = [one for one in readable if one.claimed.delivery_id in writable]
         size = lane.provider.max_batch
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(opened), size):
-                group.create_task(self._send_batch(lane, opened[start : start + size], leased_at))
+                group.create_task(self._send_batch(lane, opened[start : start + size]))
 
-    def _within_share(self, lane: Lane, deliveries: Sequence[Claimed]) -> Sequence[Claimed]:
-        """Those the lane takes now; the others come again soon."""
-        limit = self._lane_limit if len(self._lanes.all()) > 1 else self._total
-        room = max(0, limit - lane.in_flight)
-        for delivery in deliveries[room:]:
-            self._put(Record(delivery, DeliveryState.RETRY_WAIT, delay=OVER_SHARE, tried=False))
-        for delivery in deliveries[:room]:
-            self._undecided[_lease(delivery)] = lane
-            lane.enter()
-        return deliveries[:room]
+    def _enter(self, delivery: Claimed, lane: Lane) -> None:
+        self._undecided[lease_key(delivery)] = lane
+        lane.enter()
 
-    async def _marked(self, opened: Sequence[_Open]) -> Sequence[_Open]:
-        """At most once: the ledger knows of the write before it happens, and a lost lease forbids it."""
-        once = [one.claimed for one in opened if one.claimed.at_most_once]
-        if not once:
-            return opened
-        allowed = await mark_writing(self._pool, once)
-        for claimed in once:
-            if claimed.delivery_id not in allowed:
-                self._put(Record(claimed, DeliveryState.READY, tried=False))
-        return [one for one in opened if not one.claimed.at_most_once or one.claimed.delivery_id in allowed]
-
-    async def _send_batch(self, lane: Lane, batch: Sequence[_Open], leased_at: float) -> None:
-        left = leased_at + (LEASE - LEASE_MARGIN).total_seconds() - time.monotonic()
-        if left < lane.provider.timeout.total_seconds():
-            for one in batch:
-                self._put(Record(one.claimed, DeliveryState.READY, tried=False))
-            return
-        now = time.time_ns()
+    async def _send_batch(self, lane: Lane, batch: Sequence[_Open]) -> None:
+        timeout = lane.provider.timeout
+        now_ns, now = time.time_ns(), time.monotonic()
         by_delivery = {}
         for one in batch:
-            one.started_ns = now
+            if not self._leases.allows(one.claimed, timeout):
+                self._put(given_back(one.claimed))
+                continue
+            one.started_ns, one.started = now_ns, now
             by_delivery[one.claimed.delivery_id] = one
 
         def report(message: Message, result: Result) -> None:
@@ -257,27 +290,30 @@ class DispatchEngine:
             if one is not None:
                 self._answered(one, result)
 
+        if not by_delivery:
+            return
         # A provider that breaks its contract must not strand deliveries: what it did not report is unknown.
         try:
-            async with asyncio.timeout(left):
-                await lane.provider.send([one.message for one in batch], report)
+            async with asyncio.timeout(self._leases.length.total_seconds()):
+                await lane.provider.send([one.message for one in by_delivery.values()], report)
         except Exception:  # nor may it take the batches beside this one with it
             log.exception("provider %s raised or never ended", lane.config.kind, extra={"lane": lane.config.name})
         finally:
             for one in list(by_delivery.values()):
                 report(one.message, Result(Outcome.UNKNOWN, "not reported"))
 
-    async def _open(self, delivery: Claimed, lane: Lane, spans: BatchSpans) -> _Open | None:
+    async def _open(
+        self, delivery: Claimed, lane: Lane, spans: BatchSpans, trial: list[Outcome] | None
+    ) -> _Open | None:
         try:
             sealer = await self._keys.sealer(delivery.app_id)
             address = Address.FromString(sealer.open("address", delivery.address_id.bytes, "address", delivery.address))
             content = Rendered.FromString(
                 sealer.open("delivery", delivery.delivery_id.bytes, "content", delivery.content)
             )
-        except (Unsealable, KeyError, DecodeError) as unreadable:
-            log.error("delivery cannot be opened: %s", type(unreadable).__name__)
-            code = f"unreadable: {type(unreadable).__name__}"
-            self._put(Record(delivery, DeliveryState.DEAD_LETTERED, Reason.POISON, code=code))
+        except (Unsealable, KeyError, DecodeError) as broken:
+            log.error("delivery cannot be opened: %s", type(broken).__name__)
+            self._put(unreadable(delivery, type(broken).__name__))
             return None
         context = spans.onward(delivery.traceparent)
         message = Message(
@@ -290,24 +326,16 @@ class DispatchEngine:
             collapse_key=delivery.collapse_key,
             traceparent=context,
         )
-        return _Open(delivery, message, lane, context=context)
+        return _Open(delivery, message, lane, context=context, trial=trial)
 
     def _answered(self, one: _Open, result: Result) -> None:
         claimed, lane = one.claimed, one.lane
         outcome = result.outcome.name.lower()
         lane.outcomes[outcome] += 1
         self._attempts.labels(self._channel.slug, lane.config.kind, outcome).inc()
-        if result.outcome is Outcome.CRED:
-            lane.stop_for(HOLD.total_seconds())
-        decision = decide(
-            result,
-            attempt=claimed.attempt,
-            max_attempts=claimed.max_attempts,
-            at_most_once=claimed.at_most_once,
-            policy=self._policy,
-            random=self._random,
-        )
-        elapsed = (time.time_ns() - one.started_ns) / 1e9
+        elapsed = time.monotonic() - one.started
+        self._protect(one, result, elapsed)
+        decision, next_lane = self._decided(one, result)
         key = receipt_key(lane.config.lane_id, result) if self._channel is Channel.SMS else ""
         self._put(
             Record(
@@ -315,19 +343,20 @@ class DispatchEngine:
                 decision.state,
                 decision.reason,
                 outcome=result.outcome,
-                code=_clean(result.code, 64),
-                provider_message_id=_clean(result.provider_message_id, 1_024),
-                receipt_key=_clean(key, 1_024),
+                code=clean(result.code, MAX_CODE),
+                provider_message_id=clean(result.provider_message_id, MAX_PROVIDER_ID),
+                receipt_key=key,
                 delay=decision.delay,
                 ambiguous=decision.ambiguous,
                 seconds_ago=elapsed,
                 duration=timedelta(seconds=elapsed),
                 tried=decision.tried,
+                next_lane=next_lane,
             )
         )
-        if result.outcome is Outcome.DEAD:
-            since = result.dead_since or datetime.fromtimestamp(one.started_ns / 1e9, UTC)
-            self._on_dead(DeadAddress(claimed.app_id, claimed.address_id, since))
+        if decision.state is DeliveryState.FAILED and result.outcome is Outcome.DEAD:
+            since = result.dead_since or self._leases.now(claimed) - timedelta(seconds=elapsed)
+            self._ask.dead.put(DeadAddress(lane.config.lane_id, claimed.app_id, claimed.address_id, since))
         if one.context:
             self._tracing.record(
                 f"{lane.config.kind} send",
@@ -344,51 +373,75 @@ class DispatchEngine:
                 error=None if result.outcome is Outcome.ACCEPTED else result.code or outcome,
             )
 
+    def _decided(self, one: _Open, result: Result) -> tuple[Decision, int | None]:
+        """What becomes of a delivery, and the account that takes over, where one does."""
+        claimed, lane = one.claimed, one.lane
+        policy = self._retry_policy(claimed, lane)
+        decision = decide(
+            result,
+            attempt=claimed.attempt,
+            max_attempts=claimed.max_attempts,
+            at_most_once=claimed.at_most_once,
+            stopped=lane.stop is not None,
+            age=self._leases.now(claimed) - claimed.planned_at,
+            policy=policy,
+            random=self._random,
+        )
+        if one.trial is not None:
+            one.trial.append(result.outcome)
+            if decision.state in (
+                DeliveryState.HELD,
+                DeliveryState.DEAD_LETTERED,
+            ):  # it burns not even the last attempt
+                decision = Decision(DeliveryState.HELD, ambiguous=decision.ambiguous, tried=False)
+            return decision, None
+        elsewhere = decision.state is DeliveryState.HELD or result.outcome in (Outcome.RETRY, Outcome.AFTER)
+        if decision.state in (DeliveryState.HELD, DeliveryState.RETRY_WAIT) and elsewhere:
+            next_lane = self._failover.next_lane(claimed)
+            if next_lane is not None:
+                # The wait is the one provider's business, not the other's.
+                soon = policy.delay(1, self._random)
+                return replace(decision, state=DeliveryState.RETRY_WAIT, delay=soon), next_lane
+        return decision, None
+
+    def _protect(self, one: _Open, result: Result, latency: float) -> None:
+        """Count the answer for its lane, and stop the lane where it is time to."""
+        lane = one.lane
+        reason = lane.protection.answered(
+            result.outcome, attempt=one.claimed.attempt, latency=latency, in_flight=lane.in_flight
+        )
+        if reason is None or lane.stop is not None:
+            return
+        self._stops.stop(lane, reason, clean(result.code, MAX_CODE))
+        if reason is StopReason.DEAD_JUMP:
+            self._ask.dead.forget(lane.config.lane_id)
+
+    def _retry_policy(self, claimed: Claimed, lane: Lane) -> RetryPolicy:
+        policy = lane.protection.policy.retry
+        category = self._config.snapshot.categories_by_id.get(claimed.category_id)
+        return policy if category is None else with_own(policy, category.retry)
+
     def _hold(self, deliveries: Sequence[Claimed], code: str) -> None:
+        """What its lane does not take: another account's, or held."""
         for delivery in deliveries:
-            delay = HOLD * (1 + self._random.random() / 5)
-            self._put(Record(delivery, DeliveryState.HELD, code=code, delay=delay, tried=False))
+            next_lane = self._failover.next_lane(delivery)
+            self._put(held(delivery, code) if next_lane is None else given_back(delivery, next_lane))
 
     def _put(self, done: Record) -> None:
-        lane = self._undecided.pop(_lease(done.claimed), None)
+        lane = self._undecided.pop(lease_key(done.claimed), None)
         if lane is not None:
             lane.leave()
         self._recorder.put(done)
 
-    def _recorded(self, records: Sequence[Record], held: set[UUID]) -> None:
+    def _recorded(self, records: Sequence[Record], still_held: set[UUID]) -> None:
         now_ms = time.time_ns() // 1_000_000
         for done in records:
-            if done.claimed.delivery_id not in held:
+            self._leases.drop(done.claimed)
+            if done.claimed.delivery_id not in still_held:
                 log.warning("a lease was lost before its outcome was recorded", extra={"state": done.state.name})
             elif done.state.terminal:
                 self._terminal.labels(self._channel.slug, done.state.name.lower()).inc()
                 if done.state is DeliveryState.SENT:
                     age_ms = now_ms - timestamp_ms(done.claimed.notification_id)
-                    self._age.labels(self._channel.slug, done.claimed.priority.slug).observe(age_ms / 1_000)
+                    self._age.labels(self._channel.slug, done.claimed.priority.slug).observe(max(0, age_ms) / 1_000)
         self._capacity.give_back(len(records))
-
-
-def _lease(claimed: Claimed) -> _Lease:
-    return claimed.delivery_id, claimed.lease_gen
-
-
-def _clean(text: str, limit: int) -> str:
-    """A peer's word as Postgres can store it: without NUL and lone surrogates."""
-    return text.replace("\0", "").encode(errors="replace").decode()[:limit]
-
-
-def _abandoned(delivery: Claimed, *, to_blame: bool) -> Record:
-    """A delivery no provider was asked for: tried again later, and poison once it used up its attempts."""
-    if to_blame and delivery.attempt >= delivery.max_attempts:
-        return Record(delivery, DeliveryState.DEAD_LETTERED, Reason.POISON, code="sending broke off")
-    return Record(delivery, DeliveryState.RETRY_WAIT, code="sending broke off", delay=ABANDONED, tried=to_blame)
-
-
-def receipt_key(lane_id: int, result: Result) -> str:
-    """What a receipt of this message will be found by; empty where the provider gave no id.
-
-    The id is that of the first segment, in lower case without leading zeros, as the tracker's candidates are (carriers
-    write it differently in receipts). Receipts of later segments are not looked at yet.
-    """
-    first = result.provider_message_id.partition(",")[0].strip().lower()
-    return f"{lane_id}:{first.lstrip('0') or first[:1]}" if first else ""

@@ -2,27 +2,35 @@
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from importlib.metadata import entry_points
+from time import monotonic
 
 from pydantic import ValidationError
 
-from clarion_channels.engine.lease import LONGEST_TIMEOUT
+from clarion_channels.engine.policies import LanePolicy, Policies
+from clarion_channels.engine.protection import Protection
 from clarion_channels.port import Provider, ProviderFactory, ProviderUnavailable, Receipts
 from clarion_kit.sealing import Unsealable
-from clarion_kit.vocabulary import Channel
+from clarion_kit.vocabulary import Channel, StopReason
 from clarion_ledger.config import ConfigCache, LaneConfig
 from clarion_ledger.keys import KeyRing
 
 log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "clarion.providers"
+PROBE_TIMEOUT_SECONDS = 10.0
+UNUSABLE_FOR_SECONDS = 1.0
 
 
 class LaneUnusable(Exception):
-    """No provider can be made for this lane; the text says why, without secrets."""
+    """No provider can be made for this lane; the text says why, without secrets. `app_id` None where no app has it."""
+
+    def __init__(self, why: str, app_id: int | None = None) -> None:
+        super().__init__(why)
+        self.app_id = app_id
 
 
 class LaneUnknown(LaneUnusable):
@@ -30,16 +38,17 @@ class LaneUnknown(LaneUnusable):
 
 
 class Lane:
-    """A provider account at work. `in_flight`: deliveries it was given and has not answered."""
+    """A provider account at work. `in_flight`: deliveries it was given and has not answered; `stop`: why it gets none."""
 
-    def __init__(self, config: LaneConfig, provider: Provider) -> None:
+    def __init__(self, config: LaneConfig, provider: Provider, protection: Protection, stop: StopReason | None) -> None:
         self.config = config
         self.provider = provider
+        self.protection = protection
         self.in_flight = 0
+        self.stop = stop
         self.outcomes: Counter[str] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stopped_until = 0.0
 
     def enter(self) -> None:
         self.in_flight += 1
@@ -55,19 +64,14 @@ class Lane:
         await self._idle.wait()
         await self.provider.close()
 
-    @property
-    def stopped(self) -> bool:
-        """True while its credentials are known to be refused."""
-        return time.monotonic() < self._stopped_until
-
-    def stop_for(self, seconds: float) -> None:
-        if not self.stopped:
-            log.error("lane stopped: credentials refused", extra={"lane": self.config.name, "app": self.config.app_id})
-        self._stopped_until = time.monotonic() + seconds
+    async def probe(self) -> None:
+        """Raise ProviderUnavailable or TimeoutError unless a connection with its credentials could be made now."""
+        await asyncio.wait_for(self.provider.probe(), PROBE_TIMEOUT_SECONDS)
 
 
 def provider_factories(overrides: Mapping[str, ProviderFactory] | None = None) -> dict[str, ProviderFactory]:
-    """Provider plug-ins by kind: `overrides` and every installed one. One without its libraries is left out and logged."""
+    """Provider plug-ins by kind: `overrides` and every installed one. One without its libraries, or that is broken, is left
+    out and logged."""
     found = dict(overrides or {})
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name in found:
@@ -76,6 +80,8 @@ def provider_factories(overrides: Mapping[str, ProviderFactory] | None = None) -
             found[entry.name] = entry.load()()
         except ImportError as missing:
             log.debug("provider %s is not installed here: %s", entry.name, missing)
+        except Exception:  # a plug-in of somebody else's must not take every other one with it
+            log.exception("provider %s cannot be loaded", entry.name)
     return found
 
 
@@ -89,18 +95,46 @@ class Lanes:
         keys: KeyRing,
         factories: Mapping[str, ProviderFactory],
         receipts: Callable[[LaneConfig], Receipts],
+        policies: Policies,
+        *,
+        longest_timeout: timedelta,
+        most_open: int,
     ) -> None:
+        """`most_open`: messages that one lane may hold, from claim to record."""
         self._channel = channel
         self._config = config
         self._keys = keys
         self._factories = factories
         self._receipts = receipts
+        self._policies = policies
+        self._longest_timeout = longest_timeout
+        self._most_open = most_open
+        self.stopped: dict[int, StopReason] = {}
         self._lanes: dict[int, Lane] = {}
         self._making = asyncio.Lock()
+        self._unusable: dict[int, tuple[int, float, LaneUnusable]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
     def all(self) -> list[Lane]:
         return [self._lanes[lane_id] for lane_id in sorted(self._lanes)]
+
+    def serves(self, lane_id: int) -> bool:
+        """Whether the lane is one of this channel."""
+        config = self._config.snapshot.lanes.get(lane_id)
+        return config is not None and config.channel is self._channel
+
+    def policy_of(self, lane_id: int) -> LanePolicy:
+        """What protects a lane of this channel. Raises KeyError where there is none."""
+        config = self._config.snapshot.lanes[lane_id]
+        return self._policies.of(config.kind, config.limits)
+
+    def apply_stops(self, stopped: Mapping[int, StopReason]) -> None:
+        """Take over what is stopped, and what goes on."""
+        for lane_id, lane in self._lanes.items():
+            if lane.stop is not None and lane_id not in stopped:
+                lane.protection.reset()
+            lane.stop = stopped.get(lane_id)
+        self.stopped = dict(stopped)
 
     async def get(self, lane_id: int) -> Lane:
         """Raises LaneUnusable (LaneUnknown where there is none of this channel), LedgerUnavailable."""
@@ -115,7 +149,10 @@ class Lanes:
         async with self._making:
             lane = self._lanes.get(lane_id)
             if lane is None or lane.config.revision != config.revision:
-                fresh = Lane(config, await self._connect(config))
+                provider = await self._made(config)
+                policy = self._policies.of(config.kind, config.limits)
+                protection = Protection(policy, self._most_open, provider.timeout)
+                fresh = Lane(config, provider, protection, self.stopped.get(lane_id))
                 if lane is not None:
                     self._retire(lane)
                 lane = self._lanes[lane_id] = fresh
@@ -132,21 +169,33 @@ class Lanes:
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
 
+    async def _made(self, config: LaneConfig) -> Provider:
+        """A provider; one that could not be made is not tried for every batch, while the others wait for their turn."""
+        revision, until, why = self._unusable.get(config.lane_id, (0, 0.0, None))
+        if why is not None and revision == config.revision and monotonic() < until:
+            raise why
+        try:
+            return await self._connect(config)
+        except LaneUnusable as unusable:
+            self._unusable[config.lane_id] = (config.revision, monotonic() + UNUSABLE_FOR_SECONDS, unusable)
+            raise
+
     async def _connect(self, config: LaneConfig) -> Provider:
         factory = self._factories.get(config.kind)
         if factory is None:
-            raise LaneUnusable(f"provider kind {config.kind!r} is not installed")
+            raise LaneUnusable(f"provider kind {config.kind!r} is not installed", config.app_id)
         try:
             sealer = await self._keys.sealer(config.app_id)
             settings = sealer.open("lane", config.name.encode(), "settings", config.settings)
             provider = await factory.connect(settings, self._receipts(config))
         except (Unsealable, KeyError) as sealed:
-            raise LaneUnusable(f"the account's settings cannot be opened: {sealed}") from sealed
+            raise LaneUnusable(f"the account's settings cannot be opened: {sealed}", config.app_id) from sealed
         except ValidationError as faulty:
-            raise LaneUnusable(f"the account's settings have {faulty.error_count()} faults") from faulty
+            raise LaneUnusable(f"the account's settings have {faulty.error_count()} faults", config.app_id) from faulty
         except ProviderUnavailable as away:
-            raise LaneUnusable(str(away)) from away
-        if provider.timeout > LONGEST_TIMEOUT:
+            raise LaneUnusable(str(away), config.app_id) from away
+        if provider.timeout > self._longest_timeout:
             await provider.close()
-            raise LaneUnusable(f"the account's timeout is over {LONGEST_TIMEOUT.total_seconds():.0f} s")
+            longest = self._longest_timeout.total_seconds()
+            raise LaneUnusable(f"the account's timeout is over {longest:.0f} s", config.app_id)
         return provider

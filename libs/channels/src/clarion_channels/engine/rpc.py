@@ -1,7 +1,5 @@
 """DispatchService: what operators may ask of a dispatcher."""
 
-import asyncio
-
 import grpc
 
 from clarion.internal.dispatch.v1 import dispatch_service_pb2 as pb
@@ -9,8 +7,6 @@ from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import DispatchServi
 from clarion_channels.engine.lanes import Lanes, LaneUnknown, LaneUnusable
 from clarion_channels.port import ProviderUnavailable
 from clarion_kit.errors import DomainError, ErrorReason
-
-PROBE_TIMEOUT_SECONDS = 10
 
 
 class DispatchRpc(DispatchServiceServicer):
@@ -30,7 +26,8 @@ class DispatchRpc(DispatchServiceServicer):
                     kind=lane.config.kind,
                     in_flight=lane.in_flight,
                     outcomes=dict(lane.outcomes),
-                    stopped=lane.stopped,
+                    stopped=lane.stop is not None,
+                    in_flight_limit=lane.protection.limit,
                 )
                 for lane in self._lanes.all()
             ]
@@ -41,7 +38,7 @@ class DispatchRpc(DispatchServiceServicer):
     ) -> pb.ProbeResponse:
         try:
             lane = await self._lanes.get(request.lane_id)
-            await asyncio.wait_for(lane.provider.probe(), PROBE_TIMEOUT_SECONDS)
+            await lane.probe()
         except LaneUnknown:
             raise DomainError(ErrorReason.PROVIDER_NOT_FOUND, "no such lane of this channel") from None
         except (LaneUnusable, ProviderUnavailable, TimeoutError) as away:

@@ -1,0 +1,123 @@
+"""Records of deliveries that no provider was asked for, and a peer's words as they are stored."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clarion_channels.engine.outcomes import (
+    MAX_CODE,
+    abandoned,
+    clean,
+    expired,
+    given_back,
+    held,
+    postponed,
+    receipt_key,
+    unreadable,
+)
+from clarion_channels.outcome import Outcome, Result
+from clarion_kit.vocabulary import DeliveryState, Priority, Reason
+from clarion_ledger.dispatching import Claimed, Record
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+CLAIMED = Claimed(
+    delivery_id=UUID(int=1),
+    notification_id=UUID(int=2),
+    recipient_ref=UUID(int=3),
+    address_id=UUID(int=4),
+    app_id=1,
+    lane_id=7,
+    category_id=1,
+    lease_gen=1,
+    priority=Priority.NORMAL,
+    attempt=2,
+    max_attempts=3,
+    at_most_once=False,
+    ambiguous=False,
+    expired=False,
+    changed=False,
+    planned_at=NOW,
+    claimed_at=NOW,
+    expire_at=NOW,
+    collapse_key="",
+    traceparent="",
+    address=b"",
+    content=b"",
+)
+REST = timedelta(seconds=9)
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "reason"),
+    [
+        (expired(CLAIMED), DeliveryState.EXPIRED, Reason.DEADLINE_PASSED),
+        (held(CLAIMED, "lane stopped"), DeliveryState.HELD, None),
+        (given_back(CLAIMED), DeliveryState.READY, None),
+        (postponed(CLAIMED, REST), DeliveryState.RETRY_WAIT, None),
+    ],
+)
+def test_delivery_that_only_waits_or_ends_burns_no_attempt(
+    record: Record, state: DeliveryState, reason: Reason | None
+) -> None:
+    assert (record.state, record.reason, record.tried, record.duration) == (state, reason, False, None)
+
+
+def test_postponed_delivery_rests_as_long_as_it_is_told() -> None:
+    assert postponed(CLAIMED, REST).delay == REST
+
+
+def test_unreadable_delivery_is_poison_at_once() -> None:
+    record = unreadable(CLAIMED, "Unsealable")
+
+    assert (record.state, record.reason, record.code) == (
+        DeliveryState.DEAD_LETTERED,
+        Reason.POISON,
+        "unreadable: Unsealable",
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempt", "to_blame", "state", "tried"),
+    [
+        (2, True, DeliveryState.RETRY_WAIT, True),
+        (3, True, DeliveryState.DEAD_LETTERED, True),
+        (2, False, DeliveryState.RETRY_WAIT, False),
+        (3, False, DeliveryState.RETRY_WAIT, False),
+    ],
+)
+def test_delivery_whose_sending_broke_off_is_poison_only_by_its_own_fault(
+    attempt: int, to_blame: bool, state: DeliveryState, tried: bool
+) -> None:
+    record = abandoned(replace(CLAIMED, attempt=attempt), to_blame=to_blame, rest=REST)
+
+    assert (record.state, record.tried) == (state, tried)
+    assert record.delay == (REST if state is DeliveryState.RETRY_WAIT else timedelta(0))
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=())), st.integers(0, MAX_CODE))
+def test_any_word_of_a_peer_can_be_stored(text: str, limit: int) -> None:
+    stored = clean(text, limit)
+
+    assert len(stored) <= limit
+    assert "\0" not in stored
+    assert stored.encode().decode() == stored
+
+
+@pytest.mark.parametrize(
+    ("message_id", "key"),
+    [
+        ("", ""),
+        ("ABC-1", "7:abc-1"),
+        ("0000001A", "7:1a"),
+        ("000", "7:0"),
+        ("first,second,third", "7:first"),
+        (" 42 , 43", "7:42"),
+        (",43", ""),
+    ],
+)
+def test_receipt_key_is_the_first_segments_id_without_its_decoration(message_id: str, key: str) -> None:
+    assert receipt_key(7, Result(Outcome.ACCEPTED, provider_message_id=message_id)) == key
