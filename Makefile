@@ -10,10 +10,10 @@ FOLDERS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 SOURCES := $(addsuffix /src,$(FOLDERS)) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /tests/*.py,$(FOLDERS)))))) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint types protos drift lock ci clean
+.PHONY: help setup demo up test chaos chaos-smoke lint types protos drift lock ci clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Build the environment from locked wheels (every other target does this by itself).
 
@@ -36,6 +36,12 @@ up: $(READY) ## Start the whole mesh and stay; prints endpoints, keys and what t
 
 test: $(READY) ## Run every test (real servers, no Docker).
 	@$(BIN)/pytest
+
+chaos: $(READY) ## Prove that nothing is lost under 300 faults (up to 40 minutes; as root also power loss and full disks).
+	@$(BIN)/python -m tests.adversity --seed $(or $(SEED),1)
+
+chaos-smoke: $(READY) ## The short form of chaos (two minutes).
+	@$(BIN)/python -m tests.adversity --smoke --seed $(or $(SEED),1)
 
 lint: $(READY) ## Check style, formats and contracts.
 	@$(BIN)/ruff check .

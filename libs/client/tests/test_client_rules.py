@@ -39,7 +39,7 @@ from clarion_client import (
     addresses,
 )
 from clarion_client._secret import Secret
-from clarion_client._target import is_loopback
+from clarion_client._target import certificate_name, is_loopback
 from clarion_client._token import Token, from_answer
 from clarion_client._wire import struct
 from clarion_client.aio.tokens import AsyncTokens
@@ -95,6 +95,20 @@ def test_rules_of_a_method_are_read_from_the_contract() -> None:
 )
 def test_loopback_is_known(target: str) -> None:
     assert is_loopback(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("ipv4:10.0.0.1:443,10.0.0.2:443", "10.0.0.1"),
+        ("ipv6:[2001:db8::1]:443,[2001:db8::2]:443", "2001:db8::1"),
+        ("ipv4:10.0.0.1:443", None),
+        ("10.0.0.1:443", None),
+        ("dns:///gateway.example:443", None),
+    ],
+)
+def test_list_of_addresses_is_expected_under_the_name_of_its_first(target: str, expected: str | None) -> None:
+    assert dict(certificate_name(target)).get("grpc.ssl_target_name_override") == expected
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from clarion.app.v1.app_service_pb2_grpc import AppServiceStub
 from clarion.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from clarion.budget.v1.budget_service_pb2_grpc import BudgetServiceStub
 from clarion.category.v1.category_service_pb2_grpc import CategoryServiceStub
 from clarion.deadletter.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
 from clarion.internal.template.v1 import template_service_pb2 as internal_template
@@ -159,6 +160,7 @@ class Client:
         self.categories = CategoryServiceStub(channel)
         self.providers = ProviderServiceStub(channel)
         self.routing = RoutingServiceStub(channel)
+        self.budgets = BudgetServiceStub(channel)
         self.dead_letters = DeadLetterServiceStub(channel)
         self.templates = template_grpc.TemplateServiceStub(channel)
         self.preferences = PreferenceServiceStub(channel)

@@ -253,7 +253,6 @@ async def test_every_scope_is_asked_for(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/clarion.deadletter.v1.DeadLetterService/Redrive",
         "/clarion.provider.v1.ProviderService/DeleteProvider",
         *sorted(path for path in mesh.public_methods() if path.startswith("/clarion.webhook.")),
     ],

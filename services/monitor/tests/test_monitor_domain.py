@@ -1,21 +1,23 @@
 """Limits, crossings and the jobs, on fakes of the sources."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 
 from clarion_kit.clock import SystemClock
-from clarion_kit.errors import Unavailable
+from clarion_kit.subjects import all_lanes
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.names import Metric
-from clarion_kit.vocabulary import Channel
+from clarion_kit.vocabulary import Channel, StopReason
+from clarion_monitor.causes import Account, Failures, Stopped, StreamState
 from clarion_monitor.domain import (
     STATES,
     Backlog,
     Findings,
+    Kind,
     Limits,
     Queue,
     Reading,
@@ -24,52 +26,25 @@ from clarion_monitor.domain import (
     every_state,
 )
 from clarion_monitor.gauges import Gauges
+from clarion_monitor.ports import BusRefuses
+from clarion_monitor.stalls import Consumer, Fault
 from clarion_monitor.watch import Watch
+
+from .monitor_samples import Away, FakeBus, FakeIncidents, FakeLedger
 
 LIMITS = Limits(timedelta(seconds=60), timedelta(seconds=300), dead_letters=0)
 SECOND = timedelta(seconds=1)
 
 
-class Away(Unavailable):
-    pass
-
-
-class FakeBus:
-    def __init__(self) -> None:
-        self.found: list[Queue] = []
-        self.away = False
-
-    async def queues(self) -> list[Queue]:
-        if self.away:
-            raise Away
-        return self.found
-
-
-class FakeLedger:
-    def __init__(self) -> None:
-        self.rows: list[Backlog] = []
-        self.letters: dict[Channel, int] = {}
-        self.findings = Findings({}, 0)
-        self.away = False
-
-    async def backlog(self) -> list[Backlog]:
-        if self.away:
-            raise Away
-        return self.rows
-
-    async def dead_letters(self) -> Mapping[Channel, int]:
-        return self.letters
-
-    async def audit(self, window: timedelta) -> Findings:
-        if self.away:
-            raise Away
-        return self.findings
-
-
 class Mesh:
     def __init__(self) -> None:
-        self.bus, self.ledger, self.metrics = FakeBus(), FakeLedger(), Metrics()
-        self.watch = Watch(self.bus, self.ledger, Gauges(self.metrics, SystemClock()), LIMITS)
+        self.bus, self.ledger, self.incidents, self.metrics = FakeBus(), FakeLedger(), FakeIncidents(), Metrics()
+        clock = SystemClock()
+        self.watch = Watch(self.bus, self.ledger, self.incidents, Gauges(self.metrics, clock), LIMITS, clock)
+
+    def passed(self, kind: Kind) -> list[str]:
+        """What passed its limit in the last look."""
+        return [reading.what for reading in self.incidents.passed[kind]]
 
     def gauge(self, metric: Metric, *labels: str) -> float | None:
         value: float | None = self.metrics.registry.get_sample_value(
@@ -89,6 +64,14 @@ def test_threshold_warns_once_and_comes_back_once() -> None:
     crossings = [thresholds.judge([Reading("x", value, 10)]) for value in (10, 11, 50, 11, 10, 9, 12)]
 
     assert [[one.passed for one in found] for found in crossings] == [[], [True], [], [], [False], [], [True]]
+
+
+def test_subject_that_is_no_longer_read_came_back() -> None:
+    thresholds = Thresholds()
+    thresholds.judge([Reading("x", 11, 10)])
+
+    assert [one.passed for one in thresholds.judge([])] == [False]
+    assert [one.passed for one in thresholds.judge([Reading("x", 11, 10)])] == [True]
 
 
 def test_only_rows_that_we_have_to_move_have_a_limit() -> None:
@@ -132,16 +115,16 @@ async def test_gauge_comes_down_when_the_rows_are_gone(mesh: Mesh) -> None:
 
 
 async def test_what_cannot_be_read_is_forgotten(mesh: Mesh) -> None:
-    mesh.bus.found = [Queue("plan-urgent", 4, 1, SECOND)]
+    mesh.bus.queues = [Queue("plan-urgent", 4, 1, SECOND)]
     mesh.ledger.rows = [Backlog("plan", "ready", 7, SECOND)]
-    mesh.ledger.findings = Findings({"check": 1}, 2)
+    mesh.ledger.findings = Findings({"check": 1}, {("7", "sms enqueued"): 2})
     await mesh.watch.look_at_bus()
     await mesh.watch.look_at_backlog()
-    await mesh.watch.audit(SECOND)
+    await mesh.watch.audit()
     last_look = mesh.gauge(names.LAST_LOOK, "bus")
 
-    mesh.bus.away = mesh.ledger.away = True
-    for look in (mesh.watch.look_at_bus(), mesh.watch.look_at_backlog(), mesh.watch.audit(SECOND)):
+    mesh.bus.fault, mesh.ledger.away = Away(), True
+    for look in (mesh.watch.look_at_bus(), mesh.watch.look_at_backlog(), mesh.watch.audit()):
         with pytest.raises(Away):
             await look
 
@@ -153,10 +136,10 @@ async def test_what_cannot_be_read_is_forgotten(mesh: Mesh) -> None:
 
 async def test_warning_names_what_is_past_which_limit(mesh: Mesh, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "clarion_monitor")
-    mesh.bus.found = [Queue("dispatch-sms-urgent", 1, 0, timedelta(seconds=61))]
+    mesh.bus.queues = [Queue("dispatch-sms-urgent", 1, 0, timedelta(seconds=61))]
     await mesh.watch.look_at_bus()
     await mesh.watch.look_at_bus()
-    mesh.bus.found = [Queue("dispatch-sms-urgent", 0, 0, timedelta(0))]
+    mesh.bus.queues = [Queue("dispatch-sms-urgent", 0, 0, timedelta(0))]
     await mesh.watch.look_at_bus()
 
     told = [(record.levelname, vars(record)["subject"], vars(record)["limit"]) for record in caplog.records]
@@ -165,11 +148,70 @@ async def test_warning_names_what_is_past_which_limit(mesh: Mesh, caplog: pytest
 
 
 async def test_any_finding_of_the_audit_is_a_warning(mesh: Mesh, caplog: pytest.LogCaptureFixture) -> None:
-    mesh.ledger.findings = Findings({"fine": 0, "sent_without_attempt": 1}, 1)
+    mesh.ledger.findings = Findings({"fine": 0, "sent_without_attempt": 1}, {("7", "plan ready"): 1})
 
-    await mesh.watch.audit(SECOND)
+    await mesh.watch.audit()
 
     assert [vars(record)["subject"] for record in caplog.records] == [
         "ledger sent_without_attempt",
         "ledger stuck rows",
     ]
+
+
+async def test_look_at_the_bus_heals_and_tells_consumers(mesh: Mesh) -> None:
+    lane, *_ = all_lanes()
+    mesh.bus.consumers = [Consumer(lane, paused=True)]
+    mesh.bus.streams = [StreamState("PLAN", None)]
+
+    await mesh.watch.look_at_bus()
+
+    assert [(stall.lane, stall.fault) for stall in mesh.bus.healed] == [(lane, Fault.PAUSED)]
+    assert mesh.passed(Kind.CONSUMER) == [f"the consumer {lane.name} was paused and is healed"]
+    assert mesh.passed(Kind.STREAM) == ["stream PLAN: missing"]
+    assert mesh.gauge(names.CONSUMERS_HEALED, lane.name, "paused") == 1
+
+
+async def test_bus_that_refuses_is_a_stream_error(mesh: Mesh) -> None:
+    mesh.bus.fault = BusRefuses("APIError")
+
+    with pytest.raises(BusRefuses):
+        await mesh.watch.look_at_bus()
+
+    assert mesh.passed(Kind.STREAM) == ["JetStream stores or answers nothing: APIError"]
+
+
+async def test_old_rows_are_an_outbox_from_the_bus_s_absence_to_its_return(mesh: Mesh) -> None:
+    mesh.ledger.rows = [Backlog("dispatch", "ready", 7, timedelta(seconds=61))]
+    looks = []
+    for fault in (None, Away(), None):
+        mesh.bus.fault = fault
+        with contextlib.suppress(Away):
+            await mesh.watch.look_at_bus()
+        await mesh.watch.look_at_backlog()
+        looks.append(mesh.passed(Kind.OUTBOX_AGE))
+
+    assert looks == [[], ["the bus is away and rows wait for it"], []]
+
+
+async def test_look_at_the_backlog_tells_failures_and_stops(mesh: Mesh) -> None:
+    account = Account(1, 7, Channel.SMS)
+    mesh.ledger.causes = [Failures(account, "503", 20, 0), Failures(account, "500", 19, 0)]
+    mesh.ledger.stopped = [Stopped(account, StopReason.CREDENTIALS, SECOND)]
+
+    await mesh.watch.look_at_backlog()
+
+    assert mesh.passed(Kind.FAILURES) == ["sms: attempts fail with 503"]
+    assert mesh.passed(Kind.LANE_STOPPED) == ["sms: the account takes no work (credentials)"]
+    assert mesh.passed(Kind.BREAKER) == []
+    assert mesh.gauge(names.INCIDENTS, "failures") == 1
+
+
+async def test_dead_letters_at_rest_are_a_line_in_the_log_and_no_incident(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    mesh.ledger.letters = {Channel.SMS: 2}
+
+    await mesh.watch.look_at_backlog()
+
+    assert [vars(record)["subject"] for record in caplog.records] == ["dead letters sms"]
+    assert not any(mesh.incidents.passed.values())

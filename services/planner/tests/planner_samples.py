@@ -20,7 +20,7 @@ from clarion_ledger.planning import Plan, PlannedDelivery, ToPlan, load
 from clarion_planner.content import OpenPixels
 from clarion_planner.domain import AddressRef, ChannelFacts, Content, Recipient
 from clarion_planner.planning import Planning
-from clarion_planner.ports import CapAnswer, CapQuery, RenderedTemplate, RenderQuery, ResolveQuery
+from clarion_planner.ports import CapAnswer, CapQuery, RenderedTemplate, RenderQuery, ResolveQuery, SmsCharge
 from clarion_testkit.plugin import App
 
 KINDS = {
@@ -92,6 +92,18 @@ class FakeCaps:
         return [self.answer for _ in queries]
 
 
+class FakeBudgets:
+    """Allows everything unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.charged: list[SmsCharge] = []
+        self.answer = CapAnswer(True)
+
+    async def charge(self, charges: Sequence[SmsCharge]) -> list[CapAnswer]:
+        self.charged += charges
+        return [self.answer for _ in charges]
+
+
 def address(ref: bytes, channel: Channel, number: int = 0, hint: str = "") -> AddressRef:
     id_ = UUID(int=(int.from_bytes(ref) ^ (channel << 8 | number))).bytes
     return AddressRef(id_, b"sealed address", hint)
@@ -109,11 +121,14 @@ class Plant:
     preferences: FakePreferences = field(default_factory=FakePreferences)
     templates: FakeTemplates = field(default_factory=FakeTemplates)
     caps: FakeCaps = field(default_factory=FakeCaps)
+    budgets: FakeBudgets = field(default_factory=FakeBudgets)
 
     @property
     def rules(self) -> Planning:
         keys = KeyRing(self.pool, self.app.keys._wrapper)
-        return Planning(self.pool, keys, self.config, self.preferences, self.templates, self.caps, self.pixels)
+        return Planning(
+            self.pool, keys, self.config, self.preferences, self.templates, self.caps, self.budgets, self.pixels
+        )
 
     async def accept(
         self,

@@ -48,6 +48,18 @@ def tls_credentials(ca_file: str | os.PathLike[str] | bytes | None) -> grpc.Chan
     return grpc.ssl_channel_credentials(roots)
 
 
+def certificate_name(target: str) -> ChannelOptions:
+    """The option that names whom to expect behind a list of addresses ("ipv4:10.0.0.1:443,10.0.0.2:443").
+
+    gRPC would compare the whole list with the certificate, which nothing can match. All gateways share one name, so the
+    first address stands for it; a name from DNS needs none of this and is the better target.
+    """
+    scheme, _, addresses = target.partition(":")
+    if scheme not in ("ipv4", "ipv6") or "," not in addresses:
+        return ()
+    return (("grpc.ssl_target_name_override", _host(addresses.partition(",")[0])),)
+
+
 def require_loopback(target: str) -> None:
     """Raises InsecureTarget unless every address of `target` is this machine's own."""
     if not is_loopback(target):

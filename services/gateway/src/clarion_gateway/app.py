@@ -5,6 +5,7 @@ from functools import partial
 
 from clarion.app.v1.app_service_pb2_grpc import add_AppServiceServicer_to_server
 from clarion.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
+from clarion.budget.v1.budget_service_pb2_grpc import add_BudgetServiceServicer_to_server
 from clarion.category.v1.category_service_pb2_grpc import add_CategoryServiceServicer_to_server
 from clarion.deadletter.v1.dead_letter_service_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from clarion.notification.v1.notification_service_pb2_grpc import add_NotificationServiceServicer_to_server
@@ -19,6 +20,7 @@ from clarion_gateway.plugins import ProviderKinds
 from clarion_gateway.rpc.apps import AppRpc
 from clarion_gateway.rpc.auth import AuthRpc
 from clarion_gateway.rpc.bounded import Bounded
+from clarion_gateway.rpc.budgets import BudgetRpc
 from clarion_gateway.rpc.categories import CategoryRpc
 from clarion_gateway.rpc.dead_letters import DeadLetterRpc
 from clarion_gateway.rpc.notification import NotificationRpc
@@ -34,7 +36,7 @@ from clarion_kit.rpc import client
 from clarion_kit.rpc.unbuilt import Unbuilt
 from clarion_kit.settings import from_file
 from clarion_kit.subjects import plan_lanes
-from clarion_ledger import config, db, runway
+from clarion_ledger import config, db, durable, runway
 from clarion_ledger.keys import KeyRing, load_wrapper
 
 REVOCATIONS_EVERY = timedelta(seconds=2)
@@ -61,7 +63,7 @@ async def build(d: Daemon, s: Settings) -> None:
     intake = Intake(cache, keys, templates, acceptor)
 
     # Not NATS: what is accepted without it rests in the ledger until it is back.
-    d.ready_when(postgres=partial(db.ping, pool))
+    d.ready_when(postgres=durable.Ready(pool, "ledger.sms_budget", production=s.production))
     d.every("config", config.POLL, cache.refresh)
     d.every("runway", runway.REFRESH, lanes.refresh)
     d.every("revocations", REVOCATIONS_EVERY, revocations.refresh)
@@ -74,7 +76,8 @@ async def build(d: Daemon, s: Settings) -> None:
             partial(add_CategoryServiceServicer_to_server, CategoryRpc(pool)),
             partial(add_ProviderServiceServicer_to_server, ProviderRpc(pool, keys, ProviderKinds())),
             partial(add_RoutingServiceServicer_to_server, RoutingRpc(pool)),
-            partial(add_DeadLetterServiceServicer_to_server, DeadLetterRpc(pool)),
+            partial(add_BudgetServiceServicer_to_server, BudgetRpc(pool)),
+            partial(add_DeadLetterServiceServicer_to_server, DeadLetterRpc(pool, keys, cache)),
         ).add_to,
         Unbuilt(webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"]).add_to,
         Forwarder(peers).add_to,

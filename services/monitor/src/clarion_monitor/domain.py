@@ -1,10 +1,25 @@
 """What the monitor sees, and when it warns. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from clarion_kit.vocabulary import Channel, DeliveryState
+
+
+class Kind(StrEnum):
+    """What an alert is about; the value is also the anchor of its runbook."""
+
+    QUEUE_AGE = "queue-age"
+    BACKLOG_AGE = "backlog-age"
+    OUTBOX_AGE = "outbox-age"
+    LEDGER = "ledger"
+    FAILURES = "failures"
+    BREAKER = "breaker"
+    LANE_STOPPED = "lane-stopped"
+    CONSUMER = "consumer"
+    STREAM = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +44,54 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """An audit: contradictions of every check (also those without any), and rows that are overdue by minutes."""
+    """An audit: contradictions of every check (also those without any), and rows that are overdue by minutes, by app and
+    stage."""
 
     checks: Mapping[str, int]
-    stuck: int
+    stuck: Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may be before a warning is due."""
+    """What may be before a warning is due. `failures` of one cause are too many, and so is any number of its dead letters
+    above `dead_letters`."""
 
     queue_age: timedelta
     backlog_age: timedelta
     dead_letters: int
+    outbox_age: timedelta = timedelta(seconds=60)
+    failures: int = 20
+    breaker_open: timedelta = timedelta(seconds=15)
+    stream_fill: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A value with its limit; `subject` says of what, e.g. "queue dispatch-ios-urgent oldest seconds"."""
+    """A value with its limit; `subject` says of what, e.g. "queue dispatch-ios-urgent oldest seconds", and is the same in
+    every reading of it. Who passes a limit without a `kind` is logged and no more.
+
+    `what` tells people what is wrong once it is, without personal data; `unit` is "s" or "". `reached`: the limit itself
+    is too much.
+    """
 
     subject: str
     value: float
     limit: float
+    kind: Kind | None = None
+    what: str = ""
+    unit: str = ""
+    app_id: int | None = None
+    lane_id: int | None = None
+    reached: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.value > self.limit or (self.reached and self.value == self.limit)
+
+    @property
+    def key(self) -> str:
+        """The incident it belongs to, once it is passed."""
+        return f"{self.kind}/{self.subject}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +112,7 @@ STATES: tuple[tuple[str, str], ...] = (
 """Every stage and state of the backlog."""
 
 _OURS_TO_MOVE = frozenset({"ready", "enqueued", "due"})
+_PUBLISHED = frozenset({"ready", "enqueued"})
 # Rows in other states wait for their time, a lease or a provider; the audit finds those that are overdue.
 
 
@@ -78,21 +120,32 @@ class Thresholds:
     """Remembers what is past its limit: one crossing each way, however often it is read."""
 
     def __init__(self) -> None:
-        self._passed: set[str] = set()
+        self._passed: dict[str, Reading] = {}
 
-    def judge(self, readings: Iterable[Reading]) -> list[Crossing]:
-        crossings = []
-        for reading in readings:
-            passed = reading.value > reading.limit
-            if passed is not (reading.subject in self._passed):
-                crossings.append(Crossing(reading, passed))
-                (self._passed.add if passed else self._passed.discard)(reading.subject)
+    def judge(self, readings: Sequence[Reading]) -> list[Crossing]:
+        """`readings` are whole: what was past its limit and is not among them came back."""
+        passed = {reading.subject: reading for reading in readings if reading.passed}
+        now = {reading.subject: reading for reading in readings}
+        crossings = [Crossing(reading, True) for subject, reading in passed.items() if subject not in self._passed]
+        crossings += [
+            Crossing(now.get(subject, reading), False)
+            for subject, reading in self._passed.items()
+            if subject not in passed
+        ]
+        self._passed = passed
         return crossings
 
 
 def queue_readings(queues: Iterable[Queue], limits: Limits) -> list[Reading]:
     return [
-        Reading(f"queue {queue.lane} oldest seconds", queue.age.total_seconds(), limits.queue_age.total_seconds())
+        Reading(
+            f"queue {queue.lane} oldest seconds",
+            queue.age.total_seconds(),
+            limits.queue_age.total_seconds(),
+            Kind.QUEUE_AGE,
+            f"messages wait on the bus: {queue.lane}",
+            "s",
+        )
         for queue in queues
     ]
 
@@ -103,10 +156,26 @@ def backlog_readings(backlogs: Iterable[Backlog], limits: Limits) -> list[Readin
             f"backlog {backlog.stage} {backlog.state} oldest seconds",
             backlog.age.total_seconds(),
             limits.backlog_age.total_seconds(),
+            Kind.BACKLOG_AGE,
+            f"rows wait in the ledger: {backlog.stage} {backlog.state}",
+            "s",
         )
         for backlog in backlogs
         if backlog.state in _OURS_TO_MOVE
     ]
+
+
+def outbox_reading(backlogs: Iterable[Backlog], limits: Limits, *, bus_away: bool) -> Reading:
+    """Rows that nothing publishes. While the bus answers there is no outbox, only a backlog."""
+    ages = [backlog.age for backlog in backlogs if backlog.state in _PUBLISHED] if bus_away else []
+    return Reading(
+        "outbox oldest seconds",
+        max(ages, default=timedelta(0)).total_seconds(),
+        limits.outbox_age.total_seconds(),
+        Kind.OUTBOX_AGE,
+        "the bus is away and rows wait for it",
+        "s",
+    )
 
 
 def dead_letter_readings(letters: Mapping[Channel, int], limits: Limits) -> list[Reading]:
@@ -115,8 +184,13 @@ def dead_letter_readings(letters: Mapping[Channel, int], limits: Limits) -> list
 
 def audit_readings(findings: Findings) -> list[Reading]:
     """Nothing may be found."""
-    checks = [Reading(f"ledger {name}", count, 0) for name, count in findings.checks.items()]
-    return [*checks, Reading("ledger stuck rows", findings.stuck, 0)]
+    checks = [
+        Reading(f"ledger {name}", count, 0, Kind.LEDGER, f"the audit found a contradiction: {name}")
+        for name, count in findings.checks.items()
+    ]
+    overdue = sum(findings.stuck.values())
+    stuck = Reading("ledger stuck rows", overdue, 0, Kind.LEDGER, "rows are overdue by ten minutes")
+    return [*checks, stuck]
 
 
 def every_state(backlogs: Iterable[Backlog]) -> list[Backlog]:

@@ -6,7 +6,8 @@ from clarion_kit.clock import Clock
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import Channel
-from clarion_monitor.domain import Backlog, Findings, Queue
+from clarion_monitor.domain import Backlog, Findings, Kind, Queue
+from clarion_monitor.stalls import Stall
 
 
 class Gauges:
@@ -23,6 +24,8 @@ class Gauges:
         self._unaccounted = metrics.gauge(names.INVARIANT)
         self._stuck = metrics.gauge(names.STUCK)
         self._last_look = metrics.gauge(names.LAST_LOOK)
+        self._incidents = metrics.gauge(names.INCIDENTS)
+        self._healed = metrics.counter(names.CONSUMERS_HEALED)
 
     def show_queues(self, queues: Iterable[Queue]) -> None:
         for queue in queues:
@@ -42,8 +45,17 @@ class Gauges:
     def show_audit(self, findings: Findings) -> None:
         for name, count in findings.checks.items():
             self._unaccounted.labels(name).set(count)
-        self._stuck.set(findings.stuck)
+        self._stuck.clear()
+        for (app, stage), rows in findings.stuck.items():
+            self._stuck.labels(app, stage).set(rows)
         self._looked("audit")
+
+    def show_incidents(self, by_kind: Mapping[Kind, int]) -> None:
+        for kind in Kind:
+            self._incidents.labels(kind).set(by_kind.get(kind, 0))
+
+    def count_healed(self, stall: Stall) -> None:
+        self._healed.labels(stall.lane.name, stall.fault).inc()
 
     def forget_queues(self) -> None:
         for gauge in (self._depth, self._pending, self._queue_age):
@@ -55,7 +67,7 @@ class Gauges:
 
     def forget_audit(self) -> None:
         self._unaccounted.clear()
-        self._stuck.set(float("nan"))
+        self._stuck.clear()
 
     def _looked(self, source: str) -> None:
         self._last_look.labels(source).set(self._clock.now().timestamp())

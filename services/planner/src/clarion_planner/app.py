@@ -1,7 +1,5 @@
 """Composition of the planner."""
 
-from functools import partial
-
 from clarion.internal.planner.v1 import planner_service_pb2
 from clarion_kit.bus import JetStreamBus
 from clarion_kit.daemon import Daemon
@@ -11,11 +9,13 @@ from clarion_kit.rpc.unbuilt import Unbuilt
 from clarion_kit.settings import from_file
 from clarion_kit.subjects import Stream, all_lanes, plan_lanes
 from clarion_kit.vocabulary import Priority
-from clarion_ledger import config, db, runway
+from clarion_ledger import config, db, durable, runway
 from clarion_ledger.keys import KeyRing, load_wrapper
 from clarion_planner.adapters.limiter import LimiterClient
 from clarion_planner.adapters.preference import PreferenceClient
 from clarion_planner.adapters.template import TemplateClient
+from clarion_planner.budget import REFRESH, SmsBudgets
+from clarion_planner.burst import BurstWatch
 from clarion_planner.consumer import PlanConsumer
 from clarion_planner.content import OpenPixels
 from clarion_planner.planning import Planning
@@ -35,19 +35,26 @@ async def build(d: Daemon, s: Settings) -> None:
         pixels = OpenPixels(
             s.link_base_url.rstrip("/"), from_file("CLARION_LINK_KEY_FILE", load_secret, s.link_key_file)
         )
+    keys = KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file))
+    watch = BurstWatch(s.sms_burst_numbers, s.sms_burst_percent / 100)
+    budgets = SmsBudgets(pool, keys, watch, d.telemetry.metrics, d.clock)
+    await d.open(budgets.running())
     rules = Planning(
         pool,
-        KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file)),
+        keys,
         cache,
         PreferenceClient(preference),
         TemplateClient(template),
         LimiterClient(limiter),
+        budgets,
         pixels,
     )
     consumer = PlanConsumer(pool, bus, lanes, rules, d.telemetry)
 
-    d.ready_when(nats=bus.ping, postgres=partial(db.ping, pool))
+    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.sms_budget", production=s.production))
     d.every("config", config.POLL, cache.refresh)
+    d.every("stopped lanes", config.POLL, rules.look_at_stops)
+    d.every("budgets", REFRESH, budgets.refresh)
     d.every("runway", runway.REFRESH, lanes.refresh)
     for lane in plan_lanes():
         # Urgent messages mostly hold one id each, others many: about as much work in one batch either way.

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from clarion.internal.content.v1.rendered_pb2 import Rendered, RenderedMail
 from clarion.types.v1 import content_pb2
+from clarion_channels.text.segments import MAX_PARTS, TooManyParts, split
 from clarion_kit.links import OpenLink, sign_open
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.config import CategoryRule
@@ -53,3 +54,11 @@ def with_open_pixel(
     )
     content.mail.open_pixel_url = f"{pixels.base_url}/o/{sign_open(pixels.key, link)}.gif"
     return content.SerializeToString()
+
+
+def sms_segments(rendered: bytes) -> int:
+    """Segments that a rendered SMS is sent in; most providers charge for each."""
+    try:
+        return len(split(Rendered.FromString(rendered).sms.text).parts)
+    except TooManyParts:
+        return MAX_PARTS

@@ -29,7 +29,8 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class AddressRef:
-    """An address as the planner may know it: sealed. `hint` names the push service, for routing."""
+    """An address as the planner may know it: sealed. `hint` names the push service, for routing, or tells of
+    a phone what budgets go by (clarion_kit.number_hint)."""
 
     address_id: bytes
     sealed: bytes = field(repr=False)
@@ -46,13 +47,14 @@ class ChannelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A recipient as resolved; `channels` empty where it is unknown."""
+    """A recipient as resolved; `channels` empty where it is unknown. `revision` grows with every change of it."""
 
     ref: bytes
     found: bool
     locale: str = ""
     country: str = ""
     channels: Mapping[Channel, ChannelFacts] = field(default_factory=dict)
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

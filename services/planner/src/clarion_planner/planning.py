@@ -6,6 +6,7 @@ ends with a suppressed delivery that says so.
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -19,13 +20,14 @@ from clarion.notification.v1.notification_service_pb2 import ChannelMode, Notifi
 from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.sealing import AppSealer, Unsealable, recipient_reference
 from clarion_kit.vocabulary import Channel, Gate, Reason, Verdict
-from clarion_ledger import planning
+from clarion_ledger import planning, stops
 from clarion_ledger.config import CategoryRule, ConfigCache, Snapshot
 from clarion_ledger.db import Pool
 from clarion_ledger.ids import delivery_id
 from clarion_ledger.keys import KeyRing
 from clarion_ledger.planning import Plan, PlannedDelivery, ToPlan
-from clarion_planner.content import OpenPixels, literal_contents, with_open_pixel
+from clarion_ledger.routing import choose_lane
+from clarion_planner.content import OpenPixels, literal_contents, sms_segments, with_open_pixel
 from clarion_planner.domain import (
     Candidate,
     Closed,
@@ -39,8 +41,17 @@ from clarion_planner.domain import (
     keep_first_channel,
 )
 from clarion_planner.gates import trail
-from clarion_planner.ports import CapAnswer, CapQuery, Caps, Preferences, RenderQuery, ResolveQuery, Templates
-from clarion_planner.routing import choose_lane
+from clarion_planner.ports import (
+    Budgets,
+    CapAnswer,
+    CapQuery,
+    Caps,
+    Preferences,
+    RenderQuery,
+    ResolveQuery,
+    SmsCharge,
+    Templates,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +97,7 @@ class Planning:
         preferences: Preferences,
         templates: Templates,
         caps: Caps,
+        budgets: Budgets,
         pixels: OpenPixels | None,
         random: Random | None = None,
     ) -> None:
@@ -95,8 +107,14 @@ class Planning:
         self._preferences = preferences
         self._templates = templates
         self._caps = caps
+        self._budgets = budgets
         self._pixels = pixels
         self._random = random or Random()
+        self._stopped: frozenset[int] = frozenset()
+
+    async def look_at_stops(self) -> None:
+        """Learn which accounts are stopped: others serve in their place. Raises LedgerUnavailable."""
+        self._stopped = frozenset(await stops.stopped(self._pool))
 
     async def plans(self, sources: Sequence[ToPlan]) -> list[Plan]:
         """A plan for each source, made together; alone where that fails. Raises DEPENDENCY_UNAVAILABLE, Unavailable."""
@@ -128,6 +146,7 @@ class Planning:
             except (Unsealable, KeyError, DecodeError) as unreadable:
                 log.error("a notification cannot be read: %s", type(unreadable).__name__)
                 plans.append(_unplannable(source, f"unreadable: {type(unreadable).__name__}"))
+        resolved_at = time.monotonic()
         cases = await self._resolve(jobs)
         await self._render(cases)
         deliveries = await self._deliver(cases)
@@ -140,6 +159,7 @@ class Planning:
                     max_attempts=job.category.max_attempts,
                     at_most_once=job.category.at_most_once,
                     collapse_key=job.notification.collapse_key,
+                    resolved_at=resolved_at,
                 )
             )
         return plans
@@ -218,10 +238,25 @@ class Planning:
         asked = [query for case, candidate, _, id_ in routed if (query := _cap_query(case, candidate, id_)).caps]
         answers = await self._caps.acquire(asked)
         by_delivery = {query.delivery_id: answer for query, answer in zip(asked, answers, strict=True)}
+        by_delivery |= await self._spend(routed, by_delivery)
         for case, candidate, lane_id, id_ in routed:
             answer = by_delivery.get(id_, CapAnswer(True))
             deliveries[case.job.source.notification_id].append(self._planned(case, candidate, lane_id, id_, answer))
         return deliveries
+
+    async def _spend(self, routed: Sequence[_Routed], capped: Mapping[UUID, CapAnswer]) -> dict[UUID, CapAnswer]:
+        """What the budgets say of the SMS that caps let through."""
+        passed = {id_: capped.get(id_, CapAnswer(True)) for _, _, _, id_ in routed}
+        charges = [
+            _sms_charge(case, candidate, id_)
+            for case, candidate, _, id_ in routed
+            if candidate.channel is Channel.SMS and passed[id_].allowed
+        ]
+        answers = await self._budgets.charge(charges)
+        return {
+            charge.delivery_id: replace(answer, unchecked=answer.unchecked or passed[charge.delivery_id].unchecked)
+            for charge, answer in zip(charges, answers, strict=True)
+        }
 
     async def _route(self, cases: Sequence[_Case]) -> list[tuple[_Case, Candidate, int | None]]:
         """Every candidate with its lane. An account put a moment ago is looked for once more before there is none."""
@@ -243,6 +278,7 @@ class Planning:
                     locale=case.recipient.locale,
                     hint=candidate.address.hint,
                     random=self._random,
+                    avoid=self._stopped,
                 ),
             )
             for case in cases
@@ -255,7 +291,10 @@ class Planning:
         if not answer.allowed:
             closed = Suppressed(candidate.channel, Closed(Gate.CAPS, Reason.CAPPED, answer.rule))
             return _suppressed(case, closed, candidate)
-        notes = [GateNote(Gate.CAPS, Verdict.PASS_UNCHECKED)] if answer.unchecked else []
+        notes: list[GateNote] = []
+        if answer.unchecked or answer.rule:
+            verdict = Verdict.PASS_UNCHECKED if answer.unchecked else Verdict.PASS
+            notes.append(GateNote(Gate.CAPS, verdict, rule=answer.rule))
         content = candidate.content.rendered
         if self._pixels is not None and candidate.channel is Channel.EMAIL:
             content = with_open_pixel(
@@ -272,6 +311,9 @@ class Planning:
             gates=trail(Gate.CAPS, notes),
             template_version=case.template_version,
             country=case.recipient.country or None,
+            wishes_revision=case.recipient.revision,
+            locale=case.recipient.locale,
+            hint=candidate.address.hint,
         )
 
 
@@ -363,6 +405,18 @@ def _cap_query(case: _Case, candidate: Candidate, id_: UUID) -> CapQuery:
     category = case.job.category
     caps = tuple(cap for cap in category.caps if cap.channel in (None, candidate.channel))
     return CapQuery(case.job.source.app_id, id_, case.recipient.ref, category.name, candidate.channel, caps)
+
+
+def _sms_charge(case: _Case, candidate: Candidate, id_: UUID) -> SmsCharge:
+    return SmsCharge(
+        app_id=case.job.source.app_id,
+        delivery_id=id_,
+        address_id=candidate.address.address_id,
+        hint=candidate.address.hint,
+        country=case.recipient.country,
+        segments=sms_segments(candidate.content.rendered),
+        critical=case.job.category.critical,
+    )
 
 
 def _unplannable(source: ToPlan, rule: str) -> Plan:

@@ -56,11 +56,24 @@ class CapQuery:
 
 @dataclass(frozen=True, slots=True)
 class CapAnswer:
-    """`unchecked`: nobody could say, so it may go."""
+    """`unchecked`: nobody could say, so it may go. `rule` of what is allowed: why it may go over a limit."""
 
     allowed: bool
     unchecked: bool = False
     rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SmsCharge:
+    """One SMS against the budgets of its app. `hint` tells of its number; `country`, the recipient's, stands in for it."""
+
+    app_id: int
+    delivery_id: UUID
+    address_id: bytes
+    hint: str
+    country: str
+    segments: int
+    critical: bool
 
 
 class Preferences(Protocol):
@@ -78,4 +91,10 @@ class Templates(Protocol):
 class Caps(Protocol):
     async def acquire(self, queries: Sequence[CapQuery]) -> list[CapAnswer]:
         """In order. Never raises for a limiter that is away: caps fail open and say so."""
+        ...
+
+
+class Budgets(Protocol):
+    async def charge(self, charges: Sequence[SmsCharge]) -> list[CapAnswer]:
+        """In order; charged where allowed, the same delivery once. Raises Unavailable while no budget was ever read."""
         ...

@@ -13,11 +13,12 @@ from clarion_client import _trace
 from clarion_client._results import SendOutcome, sent
 from clarion_client._rpc import AsyncService
 from clarion_client._secret import Secret
-from clarion_client._target import channel_options, require_loopback, tls_credentials
+from clarion_client._target import certificate_name, channel_options, require_loopback, tls_credentials
 from clarion_client.aio.bulk import send_many
 from clarion_client.aio.core import AsyncCore, TimedCaller
 from clarion_client.aio.services import (
     AsyncApps,
+    AsyncBudgets,
     AsyncCategories,
     AsyncDeadLetters,
     AsyncPreferences,
@@ -49,6 +50,7 @@ class AsyncClient(NotificationCalls, AsyncService):
         self.apps = AsyncApps(caller)
         self.providers = AsyncProviders(caller)
         self.routes = AsyncRoutes(caller)
+        self.budgets = AsyncBudgets(caller)
         self.dead_letters = AsyncDeadLetters(caller)
         self.tracking = AsyncTracking(caller)
 
@@ -66,6 +68,8 @@ class AsyncClient(NotificationCalls, AsyncService):
     ) -> Self:
         """A client of the gateway at `target` ("host:port" or a gRPC name). Does not wait: the first call connects.
 
+        Several gateways behind one name, or listed ("ipv4:10.0.0.1:443,10.0.0.2:443"), share the calls; one that is
+        away is left out and its calls are repeated at another.
         `ca_file`: the authority to trust, a path or PEM as bytes; None: gRPC's own roots. `insecure` is for loopback
         only. `timeout` bounds each call, all its attempts together.
         Raises InsecureTarget, ValueError (`ca_file` with `insecure`), OSError (`ca_file`).
@@ -77,7 +81,7 @@ class AsyncClient(NotificationCalls, AsyncService):
                 raise ValueError("ca_file is of no use with insecure=True")
             channel = grpc.aio.insecure_channel(target, options)
         else:
-            channel = grpc.aio.secure_channel(target, tls_credentials(ca_file), options)
+            channel = grpc.aio.secure_channel(target, tls_credentials(ca_file), (*options, *certificate_name(target)))
         return cls(AsyncCore(channel, app_key, Secret(app_secret), retry or RetryPolicy()), target, timeout)
 
     def with_timeout(self, timeout: timedelta) -> Self:

@@ -1,12 +1,14 @@
 """The services of an async client."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime
 
 from clarion.deadletter.v1 import dead_letter_service_pb2
 from clarion.notification.v1 import state_pb2
 from clarion_client._rpc import AsyncService
 from clarion_client.calls import dead_letters
 from clarion_client.calls.apps import AppCalls
+from clarion_client.calls.budgets import BudgetCalls
 from clarion_client.calls.categories import CategoryCalls
 from clarion_client.calls.dead_letters import LIST_DEAD_LETTERS, DeadLetterCalls
 from clarion_client.calls.preferences import PreferenceCalls
@@ -62,6 +64,10 @@ class AsyncRoutes(RouteCalls, AsyncService):
     """`client.routes`"""
 
 
+class AsyncBudgets(BudgetCalls, AsyncService):
+    """`client.budgets`"""
+
+
 class AsyncTracking(TrackingCalls, AsyncService):
     """`client.tracking`"""
 
@@ -74,10 +80,15 @@ class AsyncDeadLetters(DeadLetterCalls, AsyncService):
         *,
         channel: Channel | None = None,
         reason: state_pb2.Reason.ValueType = state_pb2.REASON_UNSPECIFIED,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        provider: str = "",
+        last_code: str = "",
+        redriven: bool | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[dead_letter_service_pb2.DeadLetter]:
-        """Dead letters, newest first, page after page."""
-        request = dead_letters.list_request(channel, reason, page_size)
+        """Dead letters that ended in [since, until), newest first, page after page; `redriven` None: either."""
+        request = dead_letters.list_request(channel, reason, since, until, provider, last_code, redriven, page_size)
         while True:
             page = await self._caller.call(LIST_DEAD_LETTERS, request)
             for dead_letter in page.dead_letters:

@@ -15,15 +15,23 @@ class ProviderCalls:
 
     @_contract.rpc("PutProvider", pb.PutProviderRequest, pb.PutProviderResponse)
     def put(
-        self, app: str, name: str, kind: str, settings: Mapping[str, JsonValue], *, enabled: bool = True
+        self,
+        app: str,
+        name: str,
+        kind: str,
+        settings: Mapping[str, JsonValue],
+        *,
+        enabled: bool = True,
+        limits: pb.Limits | None = None,
     ) -> pb.PutProviderRequest:
-        """Creates or replaces an account; `settings` as its kind documents, credentials included, never shown again.
+        """Creates or replaces an account; `settings` as its kind documents, credentials included, never shown again;
+        `limits` None: those of its kind.
 
         Raises InvalidArgument (INVALID_FIELD, PROVIDER_NOT_FOUND, PROVIDER_SETTINGS_INVALID).
         """
         return pb.PutProviderRequest(
             app=app,
-            provider=pb.Provider(name=name, kind=kind, enabled=enabled),
+            provider=pb.Provider(name=name, kind=kind, enabled=enabled, limits=limits),
             settings=json.dumps(settings, allow_nan=False).encode(),
         )
 
@@ -31,6 +39,16 @@ class ProviderCalls:
     def list(self, app: str) -> pb.ListProvidersRequest:
         """The app's accounts by channel and name, without settings."""
         return pb.ListProvidersRequest(app=app)
+
+    @_contract.rpc("StopProvider", pb.StopProviderRequest, pb.StopProviderResponse)
+    def stop(self, app: str, name: str, detail: str = "") -> pb.StopProviderRequest:
+        """Stops an account by hand: its deliveries are held until `resume`. Raises NotFound (PROVIDER_NOT_FOUND)."""
+        return pb.StopProviderRequest(app=app, name=name, detail=detail)
+
+    @_contract.rpc("ResumeProvider", pb.ResumeProviderRequest, pb.ResumeProviderResponse)
+    def resume(self, app: str, name: str) -> pb.ResumeProviderRequest:
+        """Lets a stopped account go on at once. Raises NotFound (PROVIDER_NOT_FOUND)."""
+        return pb.ResumeProviderRequest(app=app, name=name)
 
     @_contract.rpc("DeleteProvider", pb.DeleteProviderRequest, pb.DeleteProviderResponse)
     def delete(self, app: str, name: str) -> pb.DeleteProviderRequest:

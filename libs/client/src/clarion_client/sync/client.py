@@ -13,7 +13,7 @@ from clarion_client import _trace
 from clarion_client._results import SendOutcome, sent
 from clarion_client._rpc import SyncService
 from clarion_client._secret import Secret
-from clarion_client._target import channel_options, require_loopback, tls_credentials
+from clarion_client._target import certificate_name, channel_options, require_loopback, tls_credentials
 from clarion_client.calls.notifications import LIST, SEND, NotificationCalls, list_request
 from clarion_client.notification import NotificationFields, NotificationLike, Sent, one_notification
 from clarion_client.retry import CLOSE_GRACE, DEFAULT_TIMEOUT, RetryPolicy
@@ -21,6 +21,7 @@ from clarion_client.sync.bulk import send_many
 from clarion_client.sync.core import SyncCore, TimedCaller
 from clarion_client.sync.services import (
     Apps,
+    Budgets,
     Categories,
     DeadLetters,
     Preferences,
@@ -52,6 +53,7 @@ class Client(NotificationCalls, SyncService):
         self.apps = Apps(caller)
         self.providers = Providers(caller)
         self.routes = Routes(caller)
+        self.budgets = Budgets(caller)
         self.dead_letters = DeadLetters(caller)
         self.tracking = Tracking(caller)
 
@@ -69,6 +71,8 @@ class Client(NotificationCalls, SyncService):
     ) -> Self:
         """A client of the gateway at `target` ("host:port" or a gRPC name). Does not wait: the first call connects.
 
+        Several gateways behind one name, or listed ("ipv4:10.0.0.1:443,10.0.0.2:443"), share the calls; one that is
+        away is left out and its calls are repeated at another.
         `ca_file`: the authority to trust, a path or PEM as bytes; None: gRPC's own roots. `insecure` is for loopback
         only. `timeout` bounds each call, all its attempts together.
         Raises InsecureTarget, ValueError (`ca_file` with `insecure`), OSError (`ca_file`).
@@ -80,7 +84,7 @@ class Client(NotificationCalls, SyncService):
                 raise ValueError("ca_file is of no use with insecure=True")
             channel = grpc.insecure_channel(target, options)
         else:
-            channel = grpc.secure_channel(target, tls_credentials(ca_file), options)
+            channel = grpc.secure_channel(target, tls_credentials(ca_file), (*options, *certificate_name(target)))
         return cls(SyncCore(channel, app_key, Secret(app_secret), retry or RetryPolicy()), target, timeout)
 
     def with_timeout(self, timeout: timedelta) -> Self:

@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from clarion.category.v1 import category_service_pb2 as pb
 from clarion.category.v1.category_service_pb2_grpc import CategoryServiceServicer
+from clarion_gateway.limits import check_retry
 from clarion_kit.rpc.caller import current_caller
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel
@@ -60,6 +61,8 @@ def _check(category: pb.Category, faults: Faults) -> None:
     faults.require(
         "quiet_hours_action", category.quiet_hours_action in (0, pb.GATE_ACTION_SUPPRESS), "only SUPPRESS is built"
     )
+    with faults.within("retry."):
+        check_retry(category.retry, faults)
     faults.require("caps", len(category.caps) <= 8, "at most 8")
     for position, cap in enumerate(category.caps):
         with faults.within(f"caps[{position}]."):

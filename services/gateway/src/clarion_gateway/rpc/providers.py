@@ -6,12 +6,15 @@ from clarion.provider.v1 import provider_service_pb2 as pb
 from clarion.provider.v1.provider_service_pb2_grpc import ProviderServiceServicer
 from clarion.routing.v1 import routing_service_pb2 as routing
 from clarion.routing.v1.routing_service_pb2_grpc import RoutingServiceServicer
+from clarion_gateway.limits import check_limits
 from clarion_gateway.plugins import ProviderKinds
 from clarion_gateway.rpc.fields import app_id_of
+from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.rpc.unbuilt import not_built
 from clarion_kit.validate import Faults
-from clarion_kit.vocabulary import Channel
-from clarion_ledger import admin
+from clarion_kit.vocabulary import Channel, StopReason
+from clarion_ledger import admin, stops
+from clarion_ledger.config import LaneConfig
 from clarion_ledger.db import Pool
 from clarion_ledger.keys import KeyRing
 
@@ -38,6 +41,8 @@ class ProviderRpc(ProviderServiceServicer):
         faults.name("app", request.app)
         faults.name("provider.name", provider.name)
         faults.text("provider.kind", provider.kind, max_bytes=64)
+        with faults.within("provider.limits."):
+            check_limits(provider.limits, faults)
         faults.require("settings", 1 <= len(request.settings) <= MAX_SETTINGS_BYTES, "1 byte to 32 KiB of JSON")
         faults.raise_if_any()
         app_id = await admin.app_id_of(self._pool, request.app)
@@ -51,8 +56,9 @@ class ProviderRpc(ProviderServiceServicer):
             channel,
             request.settings,
             enabled=provider.enabled,
+            limits=provider.limits,
         )
-        stored = pb.Provider(name=provider.name, kind=provider.kind, enabled=provider.enabled)
+        stored = pb.Provider(name=provider.name, kind=provider.kind, enabled=provider.enabled, limits=provider.limits)
         stored.channel = channel  # type: ignore[assignment]  # our numbers are the contract's (tested)
         return pb.PutProviderResponse(provider=stored)
 
@@ -63,10 +69,49 @@ class ProviderRpc(ProviderServiceServicer):
     ) -> pb.ListProvidersResponse:
         app_id = await app_id_of(self._pool, request.app)
         response = pb.ListProvidersResponse()
+        stopped = await stops.stopped(self._pool)
         for lane in await admin.lanes(self._pool, app_id):
-            found = response.providers.add(name=lane.name, kind=lane.kind, enabled=lane.enabled)
+            found = response.providers.add(name=lane.name, kind=lane.kind, enabled=lane.enabled, limits=lane.limits)
             found.channel = lane.channel  # type: ignore[assignment]
+            stop = stopped.get(lane.lane_id)
+            if stop is not None:
+                found.stop.reason = stop.reason  # type: ignore[assignment]
+                found.stop.since.FromDatetime(stop.since)
+                found.stop.detail = stop.detail
         return response
+
+    async def StopProvider(
+        self,
+        request: pb.StopProviderRequest,
+        context: grpc.aio.ServicerContext[pb.StopProviderRequest, pb.StopProviderResponse],
+    ) -> pb.StopProviderResponse:
+        faults = Faults()
+        faults.name("name", request.name)
+        faults.text("detail", request.detail, max_bytes=stops.MAX_DETAIL, required=False)
+        faults.raise_if_any()
+        lane = await self._lane(request.app, request.name)
+        await stops.stop(self._pool, lane.lane_id, lane.app_id, StopReason.OPERATOR, request.detail, None)
+        return pb.StopProviderResponse()
+
+    async def ResumeProvider(
+        self,
+        request: pb.ResumeProviderRequest,
+        context: grpc.aio.ServicerContext[pb.ResumeProviderRequest, pb.ResumeProviderResponse],
+    ) -> pb.ResumeProviderResponse:
+        faults = Faults()
+        faults.name("name", request.name)
+        faults.raise_if_any()
+        lane = await self._lane(request.app, request.name)
+        await stops.resume(self._pool, lane.lane_id)
+        return pb.ResumeProviderResponse()
+
+    async def _lane(self, app: str, name: str) -> LaneConfig:
+        """An account of an app. Raises INVALID_FIELD, APP_NOT_FOUND, PROVIDER_NOT_FOUND, LedgerUnavailable."""
+        app_id = await app_id_of(self._pool, app)
+        for lane in await admin.lanes(self._pool, app_id):
+            if lane.name == name:
+                return lane
+        raise DomainError(ErrorReason.PROVIDER_NOT_FOUND, f"there is no provider {name!r}", metadata={"provider": name})
 
     async def DeleteProvider(
         self,
@@ -98,9 +143,10 @@ class RoutingRpc(RoutingServiceServicer):
                 )
                 faults.text("locale", route.locale, max_bytes=35, required=False)
                 faults.require("targets", 1 <= len(route.targets) <= MAX_TARGETS, f"1 to {MAX_TARGETS} are required")
-                for rank, target in enumerate(route.targets[:MAX_TARGETS]):
-                    faults.name(f"targets[{rank}].provider", target.provider)
-                    faults.require(f"targets[{rank}].weight", target.weight <= 100, "0 to 100")
+                for place, target in enumerate(route.targets[:MAX_TARGETS]):
+                    faults.name(f"targets[{place}].provider", target.provider)
+                    faults.require(f"targets[{place}].weight", target.weight <= 100, "0 to 100")
+                    faults.require(f"targets[{place}].rank", target.rank < MAX_TARGETS, f"0 to {MAX_TARGETS - 1}")
         faults.raise_if_any()
         app_id = await admin.app_id_of(self._pool, request.app)
         stored = routing.ChannelRoutes(channel=request.channel, routes=request.routes)

@@ -56,6 +56,7 @@ def _recipient(query: ResolveQuery, found: pb.Resolved) -> Recipient:
         locale=found.locale,
         country=found.country,
         channels={Channel(answer.channel): _facts(answer) for answer in found.channels},
+        revision=found.revision,
     )
 
 
