@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from clarion.app.v1 import app_service_pb2, app_service_pb2_grpc
 from clarion.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from clarion.budget.v1 import budget_service_pb2, budget_service_pb2_grpc
 from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion.notification.v1 import notification_service_pb2_grpc, state_pb2
 from clarion.recipient.v1 import recipient_service_pb2, recipient_service_pb2_grpc
@@ -48,6 +49,7 @@ class Gateway(
     notification_service_pb2_grpc.NotificationServiceServicer,
     recipient_service_pb2_grpc.RecipientServiceServicer,
     app_service_pb2_grpc.AppServiceServicer,
+    budget_service_pb2_grpc.BudgetServiceServicer,
 ):
     """Remembers what it was asked; a notification is done at the third look."""
 
@@ -56,6 +58,7 @@ class Gateway(
         self.upserts: list[list[str]] = []
         self.looks = 0
         self.lists: list[pb.ListRequest] = []
+        self.budgets: list[budget_service_pb2.SmsBudget] = []
 
     def IssueToken(
         self, request: auth_service_pb2.IssueTokenRequest, context: Context
@@ -129,6 +132,30 @@ class Gateway(
     ) -> app_service_pb2.RevokeKeyResponse:
         return app_service_pb2.RevokeKeyResponse(key=app_service_pb2.Key(app_key=request.app_key))
 
+    def PutSmsBudget(
+        self, request: budget_service_pb2.PutSmsBudgetRequest, context: Context
+    ) -> budget_service_pb2.PutSmsBudgetResponse:
+        self.budgets.append(request.budget)
+        return budget_service_pb2.PutSmsBudgetResponse(state=self._budget_states()[-1])
+
+    def ListSmsBudgets(
+        self, request: budget_service_pb2.ListSmsBudgetsRequest, context: Context
+    ) -> budget_service_pb2.ListSmsBudgetsResponse:
+        return budget_service_pb2.ListSmsBudgetsResponse(budgets=self._budget_states())
+
+    def DeleteSmsBudget(
+        self, request: budget_service_pb2.DeleteSmsBudgetRequest, context: Context
+    ) -> budget_service_pb2.DeleteSmsBudgetResponse:
+        kept = [one for one in self.budgets if (one.country, one.prefix) != (request.country, request.prefix)]
+        deleted, self.budgets = len(kept) < len(self.budgets), kept
+        return budget_service_pb2.DeleteSmsBudgetResponse(deleted=deleted)
+
+    def _budget_states(self) -> list[budget_service_pb2.SmsBudgetState]:
+        return [
+            budget_service_pb2.SmsBudgetState(budget=budget, used=1_234, remaining=8_766, near_limit=True)
+            for budget in self.budgets
+        ]
+
     def _unasked(self, request: Message, context: Context) -> Never:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
         raise AssertionError
@@ -160,6 +187,7 @@ def stack(tmp_path: Path, gateway: Gateway, authority: Authority) -> Iterator[Pa
     notification_service_pb2_grpc.add_NotificationServiceServicer_to_server(gateway, server)
     recipient_service_pb2_grpc.add_RecipientServiceServicer_to_server(gateway, server)
     app_service_pb2_grpc.add_AppServiceServicer_to_server(gateway, server)
+    budget_service_pb2_grpc.add_BudgetServiceServicer_to_server(gateway, server)
     files = authority.issue("gateway", ips=["127.0.0.1"])
     credentials = grpc.ssl_server_credentials([(files.key.read_bytes(), files.cert.read_bytes())])
     port = server.add_secure_port("127.0.0.1:0", credentials)
@@ -398,6 +426,37 @@ def test_revoked_key_is_forgotten(stack: Path) -> None:
 
     assert clarion(stack, "keys", "revoke", "ck_old").exit_code == 0
     assert "shop" not in RememberedApps(stack).all()
+
+
+def test_budget_is_put_as_typed_and_shown_with_what_is_used(stack: Path, gateway: Gateway) -> None:
+    typed = ("--segments", "10000", "--period", "day", "--zone", "Asia/Seoul", "--stops-critical", "--near", "50")
+
+    put = clarion(stack, "budgets", "put", "shop", "--prefix", "8821", *typed)
+    listed = clarion(stack, "budgets", "list", "shop")
+
+    assert gateway.budgets == [
+        budget_service_pb2.SmsBudget(
+            prefix="8821",
+            segments=10_000,
+            period=budget_service_pb2.BUDGET_PERIOD_DAY,
+            time_zone="Asia/Seoul",
+            stops_critical=True,
+            near_limit_percent=50,
+        )
+    ]
+    for result in (put, listed):
+        for shown in ("+8821…", "10,000", "1,234", "8,766", "day in Asia/Seoul", "stop", "50 % reached"):
+            assert shown in result.stdout
+
+
+def test_budget_is_removed_once(stack: Path) -> None:
+    clarion(stack, "budgets", "put", "shop", "--country", "KR", "--segments", "1")
+
+    first = clarion(stack, "budgets", "delete", "shop", "--country", "KR")
+    again = clarion(stack, "budgets", "delete", "shop", "--country", "KR", "--json")
+
+    assert first.stdout == "removed\n"
+    assert json.loads(again.stdout) == {"deleted": False}
 
 
 def test_known_secrets_are_never_shown(stack: Path) -> None:

@@ -48,6 +48,17 @@ async def test_acknowledges_only_what_is_on_disk(server: NatsServer) -> None:
     assert configuration["jetstream"]["sync_interval"] == "always"
 
 
+async def test_store_and_sync_interval_can_be_given(tmp_path: Path) -> None:
+    options = NatsOptions(store=tmp_path / "elsewhere", sync_interval=None)
+    server = NatsServer(tmp_path / "nats", options=options)
+    await server.start()
+    await server.stop()
+
+    assert "sync_interval" not in json.loads((server.folder / "nats.conf").read_text())["jetstream"]
+    assert server.store == tmp_path / "elsewhere"
+    assert (server.store / "jetstream").is_dir()
+
+
 async def test_user_may_publish_only_to_its_own_subjects(server: NatsServer) -> None:
     refused: asyncio.Queue[Exception] = asyncio.Queue()
 

@@ -146,6 +146,47 @@ asyncio.run(main())
     assert "database system is shut down" in (tmp_path / "postgres" / "postgres.log").read_text()
 
 
+async def test_settings_and_the_place_of_the_data_can_be_given(tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    server = PostgresServer(tmp_path / "postgres", data=place, settings={"synchronous_commit": "local"})
+    await server.start()
+    try:
+        assert await value(server.url(), "SHOW synchronous_commit") == "local"
+        assert await value(server.url(), "SHOW fsync") == "on"
+    finally:
+        await server.stop()
+    assert (place / "PG_VERSION").exists()
+    assert not (server.folder / "data").exists()
+
+
+async def test_copy_follows_the_server_it_was_made_of_until_it_is_promoted(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    copy = PostgresServer(tmp_path / "copy")
+    await copy.copy(server, "standby")
+    await copy.start()
+    try:
+        assert await value(copy.url(), "SELECT pg_is_in_recovery()") is True
+
+        await copy.promote()
+
+        assert await value(copy.url(), "SELECT pg_is_in_recovery()") is False
+    finally:
+        await copy.stop()
+
+
+async def test_copy_does_not_overwrite_data(tmp_path: Path) -> None:
+    (tmp_path / "new" / "data").mkdir(parents=True)
+
+    with pytest.raises(FileExistsError):
+        await PostgresServer(tmp_path / "new").copy(PostgresServer(tmp_path / "old", port=1), "standby")
+
+
+async def test_standby_whose_name_is_no_identifier_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not name"):
+        await PostgresServer(tmp_path / "new").copy(PostgresServer(tmp_path / "old", port=1), "a' b")
+
+
 @pytest.fixture
 def closed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the wheel, installed below a folder that nobody else may enter."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -20,8 +21,8 @@ PRELOADED = tuple(f"clarion_{name}.app" for name in mesh.DAEMONS)
 class Daemons(Protocol):
     """How a stack starts, watches and stops its daemons."""
 
-    async def spawn(self, name: str, env: Mapping[str, str], log: Path) -> None:
-        """Start a daemon with this environment. Raises StartFailed."""
+    async def spawn(self, name: str, daemon: str, env: Mapping[str, str], log: Path) -> None:
+        """Start a replica of a daemon with this environment. Raises StartFailed."""
         ...
 
     def check(self) -> None:
@@ -29,7 +30,7 @@ class Daemons(Protocol):
         ...
 
     def pids(self) -> dict[str, int]:
-        """Process ids by name; several names may share one."""
+        """Process ids by replica; several may share one."""
         ...
 
     async def stop(self, grace: timedelta) -> None:
@@ -38,11 +39,12 @@ class Daemons(Protocol):
 
 
 class Forked:
-    """Each daemon a process."""
+    """Each replica a process."""
 
     def __init__(self, zygote: Zygote) -> None:
         self._zygote = zygote
         self._children: dict[str, ZygoteChild] = {}
+        self._expected: set[str] = set()
         self._stopping = False
 
     @staticmethod
@@ -56,27 +58,34 @@ class Forked:
         finally:
             await zygote.stop()
 
-    async def spawn(self, name: str, env: Mapping[str, str], log: Path) -> None:
-        """Raises StartFailed."""
-        entry = Entry(name, f"clarion_{name}.__main__", log, dict(env))
+    async def spawn(self, name: str, daemon: str, env: Mapping[str, str], log: Path, *, may_end: bool = False) -> None:
+        """`may_end`: its end is no fault, for example at a crash point. Raises StartFailed."""
+        entry = Entry(name, f"clarion_{daemon}.__main__", log, dict(env))
         self._children[name] = await self._zygote.spawn(entry)
+        (self._expected.add if may_end else self._expected.discard)(name)
+
+    def expect_end(self, name: str) -> None:
+        """The end of this start is no fault."""
+        self._expected.add(name)
 
     def check(self) -> None:
         for name, child in self._children.items():
-            if child.returncode is not None and not self._stopping:
+            if child.returncode is not None and not self._stopping and name not in self._expected:
                 raise StartFailed(name, f"ended with status {child.returncode}", child.log_tail)
 
     def pids(self) -> dict[str, int]:
         return {name: child.pid for name, child in self._children.items()}
 
     def child(self, name: str) -> ZygoteChild:
-        """The process of a daemon."""
+        """The process of a replica."""
         return self._children[name]
 
     async def stop(self, grace: timedelta) -> None:
         self._stopping = True
         async with asyncio.TaskGroup() as group:
             for child in self._children.values():
+                # One that somebody froze could not end by itself.
+                child.send_signal(signal.SIGCONT)
                 group.create_task(child.stop(grace))
 
 
@@ -88,10 +97,10 @@ class AllInOne:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         tls.restrict_cipher_suites()
 
-    async def spawn(self, name: str, env: Mapping[str, str], log: Path) -> None:
-        module = importlib.import_module(f"clarion_{name}.app")
-        settings = importlib.import_module(f"clarion_{name}.settings").Settings
-        running = kit_daemon.run(name, settings, module.build, env=env, stopping=self._stopping)
+    async def spawn(self, name: str, daemon: str, env: Mapping[str, str], log: Path) -> None:
+        module = importlib.import_module(f"clarion_{daemon}.app")
+        settings = importlib.import_module(f"clarion_{daemon}.settings").Settings
+        running = kit_daemon.run(daemon, settings, module.build, env=env, stopping=self._stopping)
         self._tasks[name] = asyncio.create_task(running, name=name)
 
     def check(self) -> None:

@@ -19,14 +19,16 @@ CALL_SECONDS = 2.0
 
 
 async def until_serving(targets: Mapping[str, str], identity: TlsFiles, limit: timedelta, daemons: Daemons) -> None:
-    """Return when every daemon is SERVING. Raises StartFailed: one ended, or is not ready within `limit`."""
+    """Return when every replica ("planner", "planner/2") is SERVING. Raises StartFailed: one ended, or is not ready
+    within `limit`."""
     credentials = grpc.ssl_channel_credentials(
         identity.ca.read_bytes(), identity.key.read_bytes(), identity.cert.read_bytes()
     )
     waiting = dict(targets)
 
     async def watch(name: str, target: str) -> None:
-        options = (("grpc.ssl_target_name_override", name.replace("_", "-")), ("grpc.initial_reconnect_backoff_ms", 50))
+        identity_name = name.partition("/")[0].replace("_", "-")
+        options = (("grpc.ssl_target_name_override", identity_name), ("grpc.initial_reconnect_backoff_ms", 50))
         async with grpc.aio.secure_channel(target, credentials, options) as channel:
             check: Check = channel.unary_unary(
                 "/grpc.health.v1.Health/Check",

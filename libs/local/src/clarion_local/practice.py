@@ -27,13 +27,14 @@ class Practice:
     document: Mapping[str, Mapping[str, str]]
     url: str
     api_token: str
+    inbox_url: str
     ca_file: str
 
     @staticmethod
     def read(description: Path, ca_file: str) -> "Practice":
         """Raises OSError, ValueError."""
         document = json.loads(description.read_text())
-        return Practice(document, document["url"], document["api_token"], ca_file)
+        return Practice(document, document["url"], document["api_token"], document["inbox_url"], ca_file)
 
     @property
     def vapid_public_key(self) -> str:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_urlsafe
@@ -30,9 +30,11 @@ from clarion_ledger import admin, db, migrate
 from clarion_ledger.keys import load_wrapper, new_wrapper_file
 from clarion_local.authority import Authority, TlsFiles
 from clarion_local.daemons import AllInOne, Daemons, Forked
+from clarion_local.fleet import Fleet
 from clarion_local.health import until_serving
-from clarion_local.ports import LOOPBACK, free_ports
+from clarion_local.ports import LOOPBACK
 from clarion_local.process import Command, ManagedProcess, Process, StartFailed
+from clarion_local.replicas import arrange, target
 from clarion_local.servers.nats import NatsServer
 from clarion_local.servers.postgres import PostgresServer
 from clarion_local.servers.valkey import ValkeyServer
@@ -45,10 +47,14 @@ DATABASE_ROLES = ("gateway", "preference", "template", "planner", "dispatcher", 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to start. URLs given here replace the embedded servers; `extra` goes into every daemon's environment."""
+    """How to start. URLs given here replace the embedded servers; `extra` goes into every daemon's environment.
+
+    `replicas`: processes of each daemon, for all or by name (one where a mapping is silent); all-in-one has one.
+    """
 
     folder: Path
     all_in_one: bool = False
+    replicas: int | Mapping[str, int] = 1
     database_url: str | None = None
     nats_url: str | None = None
     valkey_url: str | None = None
@@ -59,7 +65,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where everything is; written to `stack.json` (0600) for the command line."""
+    """Where everything is; written to `stack.json` (0600) for the command line.
+
+    `gateway` and `peers` (by daemon) stand for all replicas, as gRPC targets; `metrics` is by replica.
+    """
 
     gateway: str
     ca_file: str
@@ -69,6 +78,7 @@ class Endpoints:
     nats_url: str = field(repr=False)
     valkey_url: str = field(repr=False)
     tracker_url: str = ""
+    """Of the tracker's first replica: what spreads HTTP over several stands in front of the mesh."""
     sandbox: str = ""
     """Path of the sandbox's own description (ports, credentials)."""
     peers: dict[str, str] = field(default_factory=dict)
@@ -86,12 +96,21 @@ class Stack:
         daemons: Daemons,
         servers: Sequence[Process],
         ready_seconds: float,
+        fleet: Fleet | None = None,
     ) -> None:
         self.options = options
         self.endpoints = endpoints
         self.daemons = daemons
         self.ready_seconds = ready_seconds
         self._servers = servers
+        self._fleet = fleet
+
+    @property
+    def fleet(self) -> Fleet:
+        """Its replicas, one by one. Raises RuntimeError for a stack that lives in this process (all-in-one)."""
+        if self._fleet is None:
+            raise RuntimeError("an all-in-one stack has no processes of its own")
+        return self._fleet
 
     def check(self) -> None:
         """Raise StartFailed if a daemon or one of the embedded servers has ended by itself."""
@@ -103,8 +122,11 @@ class Stack:
     @staticmethod
     @asynccontextmanager
     async def start(options: Options) -> AsyncIterator["Stack"]:
-        """Start everything, ready for traffic on entry, stopped on exit. Raises StartFailed and what servers raise."""
+        """Start everything, ready for traffic on entry, stopped on exit. Raises StartFailed, what servers raise, and
+        ValueError or KeyError for replicas that cannot be."""
         began = time.monotonic()
+        if options.all_in_one and options.replicas != 1:
+            raise ValueError("an all-in-one stack has one replica of each daemon")
         folder = options.folder.absolute()
         (folder / "log").mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
@@ -124,43 +146,49 @@ class Stack:
             urls = await _roles(database.result(), folder)
             await _topology(bus.result())
             admin_key, admin_secret = await _bootstrap(database.result(), key_files, folder)
-            found = iter(free_ports(2 * len(mesh.DAEMONS) + 1))
-            ports = {daemon: next(found) for daemon in mesh.DAEMONS}
-            metrics_ports = {daemon: next(found) for daemon in mesh.DAEMONS}
-            tracker_port = next(found)
+            places = arrange(options.replicas, folder / "log")
+            by_daemon = {daemon: [place for place in places if place.daemon == daemon] for daemon in mesh.DAEMONS}
             operator = _issue(authority, "operator")
             endpoints = Endpoints(
-                gateway=f"{LOOPBACK}:{ports[mesh.GATEWAY]}",
+                gateway=target(by_daemon[mesh.GATEWAY]),
                 ca_file=str(authority.ca),
                 admin_key=admin_key,
                 admin_secret=admin_secret,
                 database_url=database.result(),
                 nats_url=bus.result(),
                 valkey_url=cache.result(),
-                tracker_url=f"https://{LOOPBACK}:{tracker_port}",
+                tracker_url=by_daemon["tracker"][0].http_url,
                 sandbox=str(sandbox.result()),
-                peers={daemon: f"{LOOPBACK}:{port}" for daemon, port in ports.items()},
-                metrics={daemon: f"http://{LOOPBACK}:{port}/metrics" for daemon, port in metrics_ports.items()},
+                peers={daemon: target(replicas) for daemon, replicas in by_daemon.items()},
+                metrics={place.name: place.metrics_url for place in places},
                 operator_tls_dir=str(operator.cert.parent),
             )
             common = _common(options, endpoints, key_files)
             stack.push_async_callback(daemons.stop, STOP_GRACE)
-            for daemon in mesh.DAEMONS:
-                env = {
-                    **common,
-                    "CLARION_TLS_DIR": str(_issue(authority, daemon).cert.parent),
-                    "CLARION_GRPC_LISTEN": endpoints.peers[daemon],
-                    "CLARION_METRICS_LISTEN": f"{LOOPBACK}:{metrics_ports[daemon]}",
-                    **({"CLARION_HTTP_LISTEN": f"{LOOPBACK}:{tracker_port}"} if daemon == "tracker" else {}),
-                    **_database_env(daemon, urls),
-                    **options.extra,
-                }
-                await daemons.spawn(daemon, env, folder / "log" / f"{daemon}.log")
-            await until_serving(endpoints.peers, operator, READY_LIMIT, daemons)
+            tls_dirs = {daemon: _issue(authority, daemon).cert.parent for daemon in mesh.DAEMONS}
+            replicas = [
+                replace(
+                    place,
+                    env={
+                        **common,
+                        "CLARION_TLS_DIR": str(tls_dirs[place.daemon]),
+                        "CLARION_GRPC_LISTEN": place.listen,
+                        "CLARION_METRICS_LISTEN": f"{LOOPBACK}:{place.metrics_port}",
+                        **({"CLARION_HTTP_LISTEN": f"{LOOPBACK}:{place.http_port}"} if place.http_port else {}),
+                        **_database_env(place.daemon, urls),
+                        **options.extra,
+                    },
+                )
+                for place in places
+            ]
+            for replica in replicas:
+                await daemons.spawn(replica.name, replica.daemon, replica.env, replica.log)
+            await until_serving({replica.name: replica.listen for replica in replicas}, operator, READY_LIMIT, daemons)
+            fleet = Fleet(replicas, daemons, operator) if isinstance(daemons, Forked) else None
             description = folder / "stack.json"
             _write_private(description, json.dumps(asdict(endpoints), indent=1))
             stack.callback(description.unlink, missing_ok=True)
-            yield Stack(options, endpoints, daemons, servers, time.monotonic() - began)
+            yield Stack(options, endpoints, daemons, servers, time.monotonic() - began, fleet)
 
 
 def _authority(folder: Path) -> Authority:
@@ -313,6 +341,10 @@ def _common(options: Options, endpoints: Endpoints, key_files: Mapping[str, Path
         "CLARION_PEERS": json.dumps(endpoints.peers),
         "CLARION_TRACE_RATIO": str(options.trace_ratio),
         "CLARION_STOP_GRACE_SECONDS": "12",
+        # In practice nobody waits half a minute for a mail server that said "later", as policies.toml would have it.
+        "CLARION_RETRY_BASE_SECONDS": "1",
+        "CLARION_RETRY_CAP_SECONDS": "60",
+        "CLARION_PROBE_AFTER_SECONDS": "1",
     }
     if options.otlp_endpoint:
         env["CLARION_OTLP_ENDPOINT"] = options.otlp_endpoint

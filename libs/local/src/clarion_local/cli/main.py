@@ -5,7 +5,7 @@ import logging
 import typer
 
 from clarion_kit import tls
-from clarion_local.cli import apps, migrating, providers, recipients, templates
+from clarion_local.cli import apps, budgets, dead_letters, ledger, migrating, providers, recipients, templates
 from clarion_local.cli.auditing import audit_
 from clarion_local.cli.demonstrating import demo
 from clarion_local.cli.following import cancel, get, list_
@@ -40,8 +40,11 @@ def build() -> typer.Typer:
     app.add_typer(apps.apps, name="apps", rich_help_panel=operators)
     app.add_typer(apps.keys, name="keys", rich_help_panel=operators)
     app.add_typer(providers.app, name="providers", rich_help_panel=operators)
+    app.add_typer(budgets.app, name="budgets", rich_help_panel=operators)
+    app.add_typer(dead_letters.app, name="dlq", rich_help_panel=operators)
     app.command("queues", rich_help_panel=operators)(queues)
     app.command("audit", rich_help_panel=operators)(audit_)
+    app.add_typer(ledger.app, name="ledger", rich_help_panel=operators)
     app.add_typer(migrating.app, name="migrate", rich_help_panel=operators)
     return app
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from clarion_client import Channel, JsonValue, Priority
 from clarion_local.cli import moments
 from clarion_local.cli.failures import UsageFault
 
 T = TypeVar("T")
+MessageT = TypeVar("MessageT", bound=Message)
 
 
 class ChannelName(StrEnum):
@@ -80,3 +83,11 @@ def read_text(path: Path) -> str:
         raise UsageFault(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageFault(f"{path} is not UTF-8") from None
+
+
+def from_json(text: str, into: MessageT, source: str) -> MessageT:
+    """A message of the contract from its JSON form. Raises UsageFault that names `source` and the fault."""
+    try:
+        return json_format.Parse(text, into)
+    except json_format.ParseError as fault:
+        raise UsageFault(f"{source}: {fault}") from None

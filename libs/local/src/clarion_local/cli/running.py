@@ -40,6 +40,7 @@ class Ready:
     endpoints: Endpoints
     sandbox_url: str
     sandbox_token: str
+    inbox_url: str
     app: FirstApp | None
 
 
@@ -54,7 +55,17 @@ async def run(options: Options, *, first_app: bool, ready: Callable[[Ready], Non
             endpoints = stack.endpoints
             practice = Practice.read(Path(endpoints.sandbox), endpoints.ca_file)
             app = await _first_app(endpoints, practice, RememberedApps(options.folder)) if first_app else None
-            ready(Ready(options.folder, stack.ready_seconds, endpoints, practice.url, practice.api_token, app))
+            ready(
+                Ready(
+                    options.folder,
+                    stack.ready_seconds,
+                    endpoints,
+                    practice.url,
+                    practice.api_token,
+                    practice.inbox_url,
+                    app,
+                )
+            )
             while True:
                 stack.check()
                 await asyncio.sleep(WATCH_SECONDS)

@@ -66,7 +66,7 @@ def _to_json(stack: "Ready") -> dict[str, object]:
         "endpoint": endpoints.gateway,
         "ca_file": endpoints.ca_file,
         "tracker_url": endpoints.tracker_url,
-        "sandbox": {"url": stack.sandbox_url, "api_token": stack.sandbox_token},
+        "sandbox": {"url": stack.sandbox_url, "api_token": stack.sandbox_token, "inbox_url": stack.inbox_url},
         "metrics": endpoints.metrics,
     }
     if stack.app is not None:
@@ -86,6 +86,7 @@ def _welcome(stack: "Ready") -> RenderableType:
                 "tracker": endpoints.tracker_url,
                 "sandbox": stack.sandbox_url,
                 "sandbox token": stack.sandbox_token,
+                "inbox": stack.inbox_url,
                 "logs": str(stack.folder / "log"),
             },
         )

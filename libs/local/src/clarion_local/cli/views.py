@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion.notification.v1 import state_pb2
+from clarion.provider.v1 import provider_service_pb2
 from clarion.recipient.v1 import recipient_service_pb2
 from clarion.types.v1 import channel_pb2
 
@@ -130,6 +131,10 @@ def when(at: datetime) -> str:
 def moment(at: Timestamp | None) -> str:
     """A time of the contract, "" where there is none."""
     return "" if at is None else when(at.ToDatetime(UTC))
+
+
+def stop_reason(number: provider_service_pb2.StopReason.ValueType) -> str:
+    return _short(provider_service_pb2.StopReason.Name, number, "STOP_REASON_")
 
 
 def _reason(number: state_pb2.Reason.ValueType) -> str:
