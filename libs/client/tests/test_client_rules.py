@@ -22,6 +22,7 @@ from clarion_client import (
     ChannelMode,
     Client,
     Content,
+    DeadlineExceeded,
     ErrorReason,
     FieldFault,
     InsecureTarget,
@@ -403,3 +404,26 @@ def test_without_opentelemetry_the_client_imports_and_traces_only_on_demand() ->
     )
 
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+def late() -> DeadlineExceeded:
+    return DeadlineExceeded("too late", code=grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def test_attempt_that_hangs_is_cut_and_another_follows() -> None:
+    clock = [0.0]
+    attempts = Attempts(RetryPolicy(), timedelta(seconds=10), idempotent=True, now=lambda: clock[0], draw=longest)
+
+    assert attempts.next_seconds() == 3.0
+    clock[0] = 3.0
+    assert attempts.pause_after(late(), with_token=False) == 0.1
+    clock[0] = 8.0
+    assert attempts.next_seconds() == 2.0
+    assert attempts.pause_after(late(), with_token=False) is None
+
+
+def test_call_that_may_not_be_repeated_has_all_its_time_in_one_attempt() -> None:
+    attempts = Attempts(RetryPolicy(), timedelta(seconds=10), idempotent=False, now=lambda: 0.0)
+
+    assert attempts.next_seconds() == 10.0
+    assert attempts.pause_after(late(), with_token=False) is None

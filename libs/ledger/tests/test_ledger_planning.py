@@ -77,7 +77,7 @@ async def test_plan_keeps_what_it_saw_of_the_recipient_and_when(database: Databa
     await plan(database.pool, [first, second])
 
     rows = await database.pool.fetch(
-        "SELECT wishes_revision, now() - planned_at AS ago FROM ledger.delivery_work ORDER BY delivery_id"
+        "SELECT wishes_revision, now() - planned_at AS ago FROM ledger.delivery_work ORDER BY wishes_revision"
     )
     assert [row["wishes_revision"] for row in rows] == [7, None]
     seen, unseen = (row["ago"].total_seconds() for row in rows)

@@ -49,12 +49,15 @@ async def push(
 
 async def test_good_push_is_accepted_over_http2_and_echoes_its_id(sandbox: Sandbox, http: Client) -> None:
     apns_id = str(uuid.uuid4())
-    response = await push(http, provider_token(sandbox), headers={"apns-id": apns_id})
+    response = await push(http, provider_token(sandbox), headers={"apns-id": apns_id, "apns-collapse-id": "score"})
     assert (response.status, response.version, await response.text()) == (200, "HTTP/2.0", "")
     assert response.headers["apns-id"] == apns_id
     entry = json.loads(sandbox.ledger.read(0, 10))
     assert (entry["destination"], entry["our_id"], entry["message_id"]) == (DEVICE, apns_id, apns_id)
     assert (entry["accepted"], entry["attempt"], entry["provider"]) == (True, 1, "apns")
+    kept = sandbox.ledger.arrival(1)
+    assert kept is not None
+    assert (kept.destination, kept.attributes) == (DEVICE, {"topic": "com.example.clarion", "collapse_id": "score"})
 
 
 async def test_push_without_id_gets_one(sandbox: Sandbox, http: Client) -> None:

@@ -77,6 +77,7 @@ def test_web_push_is_read_flat_with_options_or_as_notification(payload: dict[str
 def test_web_push_that_is_no_json_is_shown_as_text() -> None:
     shown = summarize(arrival("webpush", b"plain words", subject="mailto:push@shop.example"))
     assert words(shown) == ("push@shop.example", "", "", "plain words")
+    assert shown.facts == {"origin": "shop.example"}
 
 
 def test_sms_shows_the_segments_it_came_in() -> None:
@@ -98,9 +99,17 @@ def test_sms_shows_the_segments_it_came_in() -> None:
     ],
 )
 def test_gateway_text_is_cut_without_tearing_characters(text: str, lengths: list[int]) -> None:
-    parts = sms.cut(text)
+    parts = sms.cut(text, "GSM-7" if text.startswith("a") else "UCS-2")
     assert [len(part) for part in parts] == lengths
     assert "".join(parts) == text
+
+
+def test_text_in_another_alphabet_than_it_needs_is_counted_as_it_came() -> None:
+    plain = "a" * 100
+    assert len(sms.segments(arrival("smpp", plain.encode(), data_coding="0"))) == 1
+    assert len(sms.segments(arrival("smpp", plain.encode(), data_coding="8"))) == 2
+    latin = summarize(arrival("smpp", ("ç" * 120).encode(), data_coding="3"))
+    assert latin.facts == {"alphabet": "Latin-1", "units": 120, "segments": 1}
 
 
 def test_mail_shows_decoded_headers_and_a_preview() -> None:

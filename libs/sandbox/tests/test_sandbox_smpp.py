@@ -220,6 +220,9 @@ async def test_parts_with_user_data_header_become_one_message(sandbox: Sandbox, 
     (entry,) = entries(sandbox)
     assert text_of(sandbox, 1) == "Hello 👋"
     assert str(entry["message_id"]).count(",") == 1
+    kept = sandbox.ledger.arrival(1)
+    assert kept is not None
+    assert kept.attributes["segment_units"] == "7,1"
 
 
 async def test_parts_with_sar_parameters_become_one_message(sandbox: Sandbox, bound: Client) -> None:

@@ -60,7 +60,7 @@ async def test_encrypted_push_is_created_and_read_by_the_browser(sandbox: Sandbo
     kept = sandbox.ledger.arrival(1)
     assert (response.status, response.headers["location"]) == (201, entry["message_id"])
     assert kept is not None
-    assert kept.content == PLAINTEXT
+    assert (kept.content, kept.attributes) == (PLAINTEXT, {"subject": "mailto:ops@example.org"})
 
 
 def test_subscription_follows_from_seed_and_key_alone(sandbox: Sandbox) -> None:

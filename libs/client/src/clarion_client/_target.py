@@ -35,7 +35,7 @@ def channel_options(*, insecure: bool) -> ChannelOptions:
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.primary_user_agent", f"clarion-client-python/{version('clarion-client')}"),
     )
     # A proxy named by the environment would carry plain text off this machine.

@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext, api
+from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 from opentelemetry.trace import SpanKind
 
@@ -313,16 +314,38 @@ class JetStreamBus:
         return LaneDepth(info.num_pending or 0, info.num_ack_pending or 0, settled)
 
     async def oldest(self, lane: Lane) -> datetime | None:
-        """When the oldest message of a lane was stored (server clock), None if there is none. Raises BusUnavailable."""
+        """When the oldest message of a lane was stored (server clock), None if there is none. Raises BusUnavailable.
+
+        A server that lost its last writes may hold messages again that its consumer has settled: they are never handed out
+        any more, and would look like the oldest for ever. They are purged.
+        """
+        stream, subject = self._subjects.stream_name(lane.stream), self._subjects.subject(lane)
         try:
-            message = await self._jetstream.get_msg(
-                self._subjects.stream_name(lane.stream), seq=1, subject=self._subjects.subject(lane), next=True
-            )
-        except NotFoundError:
-            return None
+            message = await self._first(stream, subject)
+            if message is None:
+                return None
+            settled = await self._settled(stream, lane)
+            if (message.seq or 0) <= settled:
+                log.warning("messages of a lane came back that were settled; they are purged", extra={"lane": lane.name})
+                await self._jetstream.purge_stream(stream, seq=settled + 1, subject=subject)
+                message = await self._first(stream, subject)
         except (NatsError, TimeoutError, OSError) as away:
             raise BusUnavailable(lane.name) from away
-        return message.time.astimezone(UTC) if message.time else None
+        return message.time.astimezone(UTC) if message is not None and message.time else None
+
+    async def _first(self, stream: str, subject: str) -> RawStreamMsg | None:
+        try:
+            return await self._jetstream.get_msg(stream, seq=1, subject=subject, next=True)
+        except NotFoundError:
+            return None
+
+    async def _settled(self, stream: str, lane: Lane) -> int:
+        """Sequence up to which the lane's consumer has settled everything; 0 where there is no consumer."""
+        try:
+            info = await self._jetstream.consumer_info(stream, lane.name)
+        except NotFoundError:
+            return 0
+        return (info.ack_floor.stream_seq if info.ack_floor else 0) or 0
 
     async def stream_identity(self, stream: Stream) -> tuple[datetime, int]:
         """When the stream was created and its last sequence: a change backwards means that it lost its content."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from clarion_kit import crash
 from clarion_kit.vocabulary import Channel, Priority, Reason
-from clarion_ledger.db import Pool, connection
+from clarion_ledger.db import Connection, Pool, connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,15 @@ WHERE w.notification_id = ANY ($1)
 ORDER BY w.notification_id
 """
 
+# Rows are locked in a statement of their own, for the reason that 0006_protection.sql gives.
+_TAKE = """
+SELECT notification_id FROM ledger.plan_work WHERE notification_id = ANY ($1) ORDER BY notification_id FOR UPDATE SKIP LOCKED
+"""
+
 # planned_count is looked up in its array: a join of `taken` with a second unnest became a nested loop over the CTE.
 _PLAN = """
 WITH taken AS (
-    DELETE FROM ledger.plan_work WHERE notification_id IN (
-        SELECT notification_id FROM ledger.plan_work WHERE notification_id = ANY ($1) ORDER BY notification_id FOR UPDATE SKIP LOCKED
-    ) RETURNING notification_id
+    DELETE FROM ledger.plan_work WHERE notification_id = ANY ($1) RETURNING notification_id
 ), planned AS (
     UPDATE ledger.notification n SET state = 3, planned_count = ($2::int4[])[array_position($1::uuid[], n.id)]
     FROM taken t WHERE n.id = t.notification_id AND n.id BETWEEN $3 AND $4
@@ -129,9 +132,7 @@ SELECT id FROM planned
 
 _EXPIRE = """
 WITH taken AS (
-    DELETE FROM ledger.plan_work WHERE notification_id IN (
-        SELECT notification_id FROM ledger.plan_work WHERE notification_id = ANY ($1) ORDER BY notification_id FOR UPDATE SKIP LOCKED
-    ) RETURNING notification_id
+    DELETE FROM ledger.plan_work WHERE notification_id = ANY ($1) RETURNING notification_id
 ), ended AS (
     UPDATE ledger.notification n SET state = 6 FROM taken t
     WHERE n.id = t.notification_id AND n.id BETWEEN $2 AND $3 RETURNING n.id, n.app_id
@@ -173,50 +174,67 @@ async def plan(pool: Pool, plans: Sequence[Plan]) -> set[UUID]:
     """
     if not plans:
         return set()
-    flat = sorted(
-        ((plan, delivery) for plan in plans for delivery in plan.deliveries), key=lambda pair: pair[1].delivery_id
-    )
-    ids = [plan.source.notification_id for plan in plans]
     now = time.monotonic()
     crash.point("plan.before_commit")
-    async with connection(pool) as db:
-        rows = await db.fetch(
-            _PLAN,
-            ids,
-            [len(plan.deliveries) for plan in plans],
-            min(ids),
-            max(ids),
-            [delivery.delivery_id for _, delivery in flat],
-            [plan.source.notification_id for plan, _ in flat],
-            [delivery.recipient_ref for _, delivery in flat],
-            [delivery.channel for _, delivery in flat],
-            [delivery.reason or 0 for _, delivery in flat],
-            [delivery.address_id for _, delivery in flat],
-            [delivery.lane_id for _, delivery in flat],
-            [delivery.address for _, delivery in flat],
-            [delivery.content for _, delivery in flat],
-            [delivery.gates or None for _, delivery in flat],
-            [delivery.template_version for _, delivery in flat],
-            [delivery.country for _, delivery in flat],
-            [delivery.enqueue for _, delivery in flat],
-            [delivery.traceparent or None for _, delivery in flat],
-            [plan.max_attempts for plan, _ in flat],
-            [plan.at_most_once for plan, _ in flat],
-            [plan.collapse_key or None for plan, _ in flat],
-            [delivery.wishes_revision for _, delivery in flat],
-            [timedelta(seconds=now - (now if plan.resolved_at is None else plan.resolved_at)) for plan, _ in flat],
-            [delivery.locale or None for _, delivery in flat],
-            [delivery.hint or None for _, delivery in flat],
-        )
+    async with connection(pool) as db, db.transaction():
+        taken = await _take(db, [plan.source.notification_id for plan in plans])
+        mine = [plan for plan in plans if plan.source.notification_id in taken]
+        planned = await _write(db, mine, now) if mine else set()
+        if planned != taken:  # half of a move must not be committed, whatever made it
+            raise RuntimeError(f"of {len(taken)} notifications {len(planned)} were planned")
     crash.point("plan.after_commit")
-    return {row["id"] for row in rows}
+    return planned
 
 
 async def expire(pool: Pool, ids: Sequence[UUID]) -> None:
     """End notifications whose deadline passed before they were planned. Raises LedgerUnavailable."""
     if ids:
-        async with connection(pool) as db:
-            await db.execute(_EXPIRE, ids, min(ids), max(ids))
+        async with connection(pool) as db, db.transaction():
+            taken = await _take(db, ids)
+            if taken:
+                await db.execute(_EXPIRE, sorted(taken), min(taken), max(taken))
+
+
+async def _take(db: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    """Those of `ids` that wait and are nobody else's, for this transaction."""
+    return {row["notification_id"] for row in await db.fetch(_TAKE, ids)}
+
+
+async def _write(db: Connection, plans: Sequence[Plan], now: float) -> set[UUID]:
+    """Deliveries, work and events of notifications that were taken; gives those. `now`: monotonic seconds."""
+    flat = sorted(
+        ((plan, delivery) for plan in plans for delivery in plan.deliveries), key=lambda pair: pair[1].delivery_id
+    )
+    ids = [plan.source.notification_id for plan in plans]
+    rows = await db.fetch(
+        _PLAN,
+        ids,
+        [len(plan.deliveries) for plan in plans],
+        min(ids),
+        max(ids),
+        [delivery.delivery_id for _, delivery in flat],
+        [plan.source.notification_id for plan, _ in flat],
+        [delivery.recipient_ref for _, delivery in flat],
+        [delivery.channel for _, delivery in flat],
+        [delivery.reason or 0 for _, delivery in flat],
+        [delivery.address_id for _, delivery in flat],
+        [delivery.lane_id for _, delivery in flat],
+        [delivery.address for _, delivery in flat],
+        [delivery.content for _, delivery in flat],
+        [delivery.gates or None for _, delivery in flat],
+        [delivery.template_version for _, delivery in flat],
+        [delivery.country for _, delivery in flat],
+        [delivery.enqueue for _, delivery in flat],
+        [delivery.traceparent or None for _, delivery in flat],
+        [plan.max_attempts for plan, _ in flat],
+        [plan.at_most_once for plan, _ in flat],
+        [plan.collapse_key or None for plan, _ in flat],
+        [delivery.wishes_revision for _, delivery in flat],
+        [timedelta(seconds=now - (now if plan.resolved_at is None else plan.resolved_at)) for plan, _ in flat],
+        [delivery.locale or None for _, delivery in flat],
+        [delivery.hint or None for _, delivery in flat],
+    )
+    return {row["id"] for row in rows}
 
 
 async def count_try(pool: Pool, ids: Sequence[UUID]) -> None:

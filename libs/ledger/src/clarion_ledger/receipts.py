@@ -43,7 +43,7 @@ WITH input AS (
     ORDER BY i.delivery_id, i.receipt DESC
 ), raised AS (
     UPDATE ledger.delivery d SET receipt = i.receipt, receipt_at = now() FROM input i
-    WHERE d.id = i.delivery_id AND d.id BETWEEN $4 AND $5 AND d.receipt < i.receipt AND d.state = 20
+    WHERE d.id = i.delivery_id AND d.receipt < i.receipt AND d.state = 20
     RETURNING d.id, d.notification_id, d.app_id, d.lane_id, d.attempts, i.code
 ), happened AS (
     INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, attempt, code)
@@ -69,7 +69,5 @@ async def apply(pool: Pool, receipts: Sequence[ReceiptFor]) -> set[UUID]:
         return set()
     ids = [r.delivery_id for r in receipts]
     async with connection(pool) as db:
-        rows = await db.fetch(
-            _APPLY, ids, [r.receipt for r in receipts], [r.code for r in receipts], min(ids), max(ids)
-        )
+        rows = await db.fetch(_APPLY, ids, [r.receipt for r in receipts], [r.code for r in receipts])
     return {row["id"] for row in rows}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .answers import PROVIDERS, load
 from .callback_urls import CallbackUrls
+from .callbacks import Callbacks
 from .credentials import (
     Credentials,
     ec_private_key,
@@ -25,7 +26,6 @@ from .faults import FaultScript
 from .inbox.page import ROOT as INBOX_ROOT
 from .inbox.page import Inbox
 from .ledger import Ledger
-from .callbacks import Callbacks
 from .settings import Settings
 from .smpp import listener as smpp_listener
 from .smpp.centre import Account, MessageCentre

@@ -49,7 +49,7 @@ class AsyncCore:
         while True:
             token = await self.token(attempts) if method.needs_token else None
             try:
-                return await self._once(method, request, attempts.remaining_seconds(), token, trace)
+                return await self._once(method, request, attempts.next_seconds(), token, trace)
             except ClarionError as error:
                 await self.before_retry(attempts, error, token)
 

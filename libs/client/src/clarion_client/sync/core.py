@@ -84,7 +84,7 @@ class SyncCore:
         while True:
             token = self._tokens.get(attempts.remaining_seconds) if method.needs_token else None
             try:
-                return self._once(method, request, attempts.remaining_seconds(), token, trace)
+                return self._once(method, request, attempts.next_seconds(), token, trace)
             except ClarionError as error:
                 pause = attempts.pause_after(error, with_token=token is not None)
                 if pause is None:

@@ -84,7 +84,7 @@ def of_browser(arrival: Arrival) -> Shown:
     title, body = text(outer.get("title")), first_text(options.get("body"), outer.get("body"))
     facts: dict[str, Json] = {
         "replaces": text(options.get("tag")),
-        "origin": _host(link) or _host(subject) or subject,
+        "origin": _host(link) or _site(subject),
         "actions": [title for title in titles if title],
         "sticky": options.get("requireInteraction") is True,
         "silent": not title and not body,
@@ -98,7 +98,7 @@ def of_text(arrival: Arrival) -> Shown:
     """Content of no known form: its text."""
     subject = arrival.attributes.get("subject", "").removeprefix("mailto:")
     body = arrival.content[:4_000].decode("utf-8", "replace")
-    return Shown(subject, "", "", body, _told({"origin": _host(subject) or subject, "silent": not body}))
+    return Shown(subject, "", "", body, _told({"origin": _site(subject), "silent": not body}))
 
 
 def _localized(words: Mapping[str, Json], name: str) -> str:
@@ -128,6 +128,11 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def _site(subject: str) -> str:
+    """The site of a VAPID contact: an https URL's host, a mail address's domain."""
+    return _host(subject) or subject.rpartition("@")[2]
 
 
 def _told(facts: Mapping[str, Json]) -> dict[str, Json]:

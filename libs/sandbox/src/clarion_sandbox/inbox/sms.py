@@ -18,13 +18,16 @@ def shown(arrival: Arrival) -> Shown:
     """The summary of a short message."""
     text = _text(arrival)
     alphabet = _alphabet(arrival, text)
-    units = gsm7.length(text) if alphabet == "GSM-7" else utf16_units(text)
-    facts: dict[str, Json] = {"alphabet": alphabet, "units": units or 0, "segments": len(segments(arrival))}
+    facts: dict[str, Json] = {
+        "alphabet": alphabet,
+        "units": _units(text, alphabet),
+        "segments": len(segments(arrival)),
+    }
     return Shown(arrival.attributes.get("source", ""), "", "", text[:_MAX_CHARACTERS], facts)
 
 
 def segments(arrival: Arrival) -> list[str]:
-    """The text of each segment: as they came in, or as a gateway that took the whole text would cut it.
+    """The text of each segment: as they came in, or as the network would cut a text it took whole.
 
     A segment border may tear a surrogate pair; each half stands alone then.
     """
@@ -32,23 +35,21 @@ def segments(arrival: Arrival) -> list[str]:
     lengths = arrival.attributes.get("segment_units", "")
     if lengths:
         return _cut_at(text, [int(length) for length in lengths.split(",")])
-    if "data_coding" in arrival.attributes:
-        return [text]
-    return cut(text)
+    alphabet = _alphabet(arrival, text)
+    return cut(text, alphabet) if alphabet in ("GSM-7", "UCS-2") else [text]
 
 
-def cut(text: str) -> list[str]:
+def cut(text: str, alphabet: str) -> list[str]:
     """One segment of 160 septets or 70 UTF-16 units; of several, each holds at most 153 or 67.
 
     No segment ends inside an escape sequence or a surrogate pair.
     """
-    whole = gsm7.length(text)
-    single, each = (160, 153) if whole is not None else (70, 67)
-    if (utf16_units(text) if whole is None else whole) <= single:
+    single, each = (160, 153) if alphabet == "GSM-7" else (70, 67)
+    if _units(text, alphabet) <= single:
         return [text]
     parts, used = [""], 0
     for character in text:
-        cost = utf16_units(character) if whole is None else gsm7.length(character) or 1
+        cost = _units(character, alphabet)
         if used + cost > each:
             parts.append("")
             used = 0
@@ -64,6 +65,11 @@ def _cut_at(text: str, units: list[int]) -> list[str]:
         parts.append(octets[position : position + 2 * length].decode("utf-16-be", "surrogatepass"))
         position += 2 * length
     return parts
+
+
+def _units(text: str, alphabet: str) -> int:
+    septets = gsm7.length(text) if alphabet == "GSM-7" else None
+    return utf16_units(text) if septets is None else septets
 
 
 def _alphabet(arrival: Arrival, text: str) -> str:

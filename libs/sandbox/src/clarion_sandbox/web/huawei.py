@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from clarion_sandbox import content
 from clarion_sandbox.answers import AnswerTable, Fate, Row, Special
 from clarion_sandbox.callback_urls import CallbackUrls
+from clarion_sandbox.callbacks import Call, Callbacks, Prepare
 from clarion_sandbox.fates import Fates
 from clarion_sandbox.ledger import Ledger
-from clarion_sandbox.callbacks import Call, Callbacks, Prepare
 
 from .http import Outcome, Reply, Request, is_lost, json_reply, silence
 from .huawei_schema import Fault, parse_send_request

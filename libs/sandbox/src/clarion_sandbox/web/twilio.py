@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from clarion_sandbox import content
 from clarion_sandbox.answers import AnswerTable, Row, Special
+from clarion_sandbox.callbacks import Call, Callbacks, Prepare
 from clarion_sandbox.fates import Fates
 from clarion_sandbox.ledger import Ledger
-from clarion_sandbox.callbacks import Call, Callbacks, Prepare
 from clarion_sandbox.smpp import gsm7
 
 from .http import Headers, Outcome, Reply, Request, is_lost, json_reply, silence

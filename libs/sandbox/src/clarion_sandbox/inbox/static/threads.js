@@ -107,7 +107,7 @@ function reader(message, whole, ui) {
       h(
         "div",
         {},
-        h("p", {}, h("strong", {}, sender(message)), message.facts.sender !== message.app && ` ${message.app}`),
+        h("p", {}, h("strong", {}, sender(message)), sender(message) !== message.app && ` ${message.app}`),
         h("p", {}, "to ", message.destination),
       ),
       when(message.received_at),
