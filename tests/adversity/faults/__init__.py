@@ -1,0 +1,51 @@
+"""Faults by family; `EVERY` lists those that the storm draws from."""
+
+from collections.abc import Sequence
+
+from tests.adversity.faults import bus, cache, collector, database, deaths, people, providers
+from tests.adversity.faults.base import Fault
+
+EVERY: Sequence[type[Fault]] = (
+    deaths.GatewayBeforeCommit,
+    deaths.GatewayAfterCommit,
+    deaths.GatewayKilled,
+    deaths.PlannerAtPoint,
+    deaths.DispatcherAfterSend,
+    deaths.DispatcherAtPoint,
+    deaths.DispatcherKilled,
+    deaths.DispatcherFrozen,
+    deaths.SweeperFrozen,
+    deaths.SweeperKilled,
+    deaths.Restarted,
+    deaths.PeerKilled,
+    deaths.SideKilled,
+    deaths.StoppedWhileAway,
+    database.ConnectionsDie,
+    database.BackendsEnded,
+    database.CommitAnswerLost,
+    database.PostgresFrozen,
+    database.PostgresUnreachable,
+    bus.NatsAway,
+    bus.NatsKilled,
+    bus.StoreWiped,
+    bus.StoreDamaged,
+    bus.ConfirmationsLost,
+    bus.StreamEmptied,
+    bus.Replayed,
+    bus.ConsumerGone,
+    bus.ConsumerPaused,
+    bus.Unreadable,
+    cache.ValkeyFrozen,
+    cache.ValkeyAway,
+    cache.Flushed,
+    cache.ValkeyKilled,
+    providers.Outage,
+    providers.Throttled,
+    providers.Slow,
+    providers.NothingWorks,
+    providers.AnswersLost,
+    providers.ConnectionsCut,
+    people.DeadToken,
+    people.Poison,
+    collector.CollectorAway,
+)
