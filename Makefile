@@ -63,7 +63,7 @@ lock: ## Resolve requirements.lock anew from every pyproject.toml (names, versio
 		--all-extras --group dev $(foreach name,$(shell sed -n 's/^name = "\(.*\)"/\1/p' $(MEMBERS)),--no-emit-package $(name)) \
 		pyproject.toml $(MEMBERS) -o requirements.lock
 
-ci: lint types drift test ## What must pass before a change lands.
+ci: lint types drift test chaos-smoke ## What must pass before a change lands.
 
 clean: ## Remove the environment and everything built.
 	rm -rf $(VENV) build

@@ -48,6 +48,20 @@ async def test_second_upgrade_changes_nothing(own_url: str) -> None:
         await connection.close()
 
 
+async def test_two_databases_of_one_process_are_upgraded_at_once(empty_url: str, ledger_url: str) -> None:
+    other = f"other_{uuid4().hex[:8]}"
+    server = await asyncpg.connect(ledger_url)
+    try:
+        await server.execute(f"CREATE DATABASE {other}")
+        urls = [empty_url, urlunsplit(urlsplit(ledger_url)._replace(path=f"/{other}"))]
+        await asyncio.gather(*(asyncio.to_thread(migrate.upgrade, url) for url in urls))
+
+        assert [(await asyncio.to_thread(migrate.status, url)).pending for url in urls] == [[], []]
+        await server.execute(f"DROP DATABASE {other} WITH (FORCE)")
+    finally:
+        await server.close()
+
+
 async def test_two_upgrades_at_once_apply_each_step_once(empty_url: str) -> None:
     program = "import sys; from clarion_ledger import migrate; migrate.upgrade(sys.argv[1])"
     upgrades = [await asyncio.create_subprocess_exec(sys.executable, "-c", program, empty_url) for _ in range(2)]

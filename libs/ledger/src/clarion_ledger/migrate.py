@@ -1,7 +1,8 @@
-"""`clarion migrate`: bring the database to the newest version, or say where it stands. Synchronous, run alone."""
+"""`clarion migrate`: bring the database to the newest version, or say where it stands. Synchronous."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import psycopg
 from alembic import command
@@ -10,6 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
+
+_ALEMBIC = Lock()
+"""Alembic keeps the history it works on in a global: two databases of one process take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ def upgrade(url: str) -> None:
 
     `url`: a postgresql:// URL of the schema's owner; may name several hosts, as libpq reads it.
     """
-    command.upgrade(_config(url), "head")
+    with _ALEMBIC:
+        command.upgrade(_config(url), "head")
 
 
 def status(url: str) -> Status:

@@ -123,6 +123,8 @@ class Apns:
         refusal = self._check_topic(get("apns-topic"), push_type)
         if refusal is not None:
             return refusal
+        if not token.strip("0"):  # no device ever had it
+            return "BadDeviceToken"
         if apns_id is not None and _UUID.fullmatch(apns_id) is None:
             return "BadMessageId"
         expiration = get("apns-expiration")
