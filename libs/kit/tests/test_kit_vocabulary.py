@@ -42,7 +42,16 @@ def test_enum_equals_the_contract(ours: type[IntEnum]) -> None:
 def test_every_word_is_compared_with_its_contract() -> None:
     words = {value for value in vars(vocabulary).values() if isinstance(value, type) and issubclass(value, IntEnum)}
 
-    assert words - {IntEnum} == set(PAIRS) - {ErrorReason}
+    assert words - {IntEnum, vocabulary.Word} == set(PAIRS) - {ErrorReason}
+
+
+def test_number_of_a_newer_version_is_a_word_of_its_own() -> None:
+    newer = vocabulary.Priority(9)
+
+    assert (newer.value, newer.name, newer.slug, newer.known) == (9, "UNKNOWN_9", "unknown_9", False)
+    assert newer == vocabulary.Priority(9)
+    assert newer not in list(vocabulary.Priority)
+    assert vocabulary.Priority.URGENT.known
 
 
 def test_every_error_reason_has_one_status_code() -> None:

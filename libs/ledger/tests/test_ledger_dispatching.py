@@ -388,3 +388,26 @@ async def test_claims_of_the_hot_path_touch_no_index(database: Database, app: Ap
         ) or (0, 0)
     assert updates == 500
     assert hot == updates
+
+
+async def test_row_of_a_newer_version_harms_none_beside_it(database: Database, app: App) -> None:
+    _, ids = await planned(database.pool, app, 3)
+    await database.pool.execute("UPDATE ledger.delivery_work SET priority = 9 WHERE delivery_id = $1", ids[0])
+
+    claims = {claimed.delivery_id: claimed for claimed in await claim(database.pool, ids, LEASE)}
+
+    assert set(claims) == set(ids)
+    assert not claims[ids[0]].priority.known
+    assert await record(database.pool, [sent(claimed) for claimed in claims.values()]) == set(ids)
+    assert (await audited(database.pool)).unaccounted == 0
+
+
+async def test_retry_without_a_lane_rests_and_holds_up_no_other(database: Database, app: App) -> None:
+    _, ids = await planned(database.pool, app, 2)
+    await record(database.pool, [failed_for_now(claimed) for claimed in await claim(database.pool, ids, LEASE)])
+    await database.pool.execute("UPDATE ledger.delivery_work SET priority = 9 WHERE delivery_id = $1", ids[0])
+
+    moved = await flow.due_retries(database.pool)
+
+    assert [one.ids for one in moved] == [[ids[1]]]
+    assert await state_of(database.pool, ids[0]) is DeliveryState.RETRY_WAIT

@@ -33,6 +33,9 @@ from clarion_kit.tls import TlsFiles
 
 log = logging.getLogger(__name__)
 
+_AWAY = (NatsError, TimeoutError, OSError, RuntimeError)
+"""What the client lets out when its server is away. A RuntimeError is uvloop's, of a transport that has just been closed."""
+
 MAX_IDS = 100
 """Ids per message."""
 MAX_ACK_PENDING = 1_000
@@ -175,7 +178,7 @@ class JetStreamBus:
             closing = True
             connecting.cancel()
             await asyncio.wait({connecting})
-            with suppress(NatsError, TimeoutError, OSError):
+            with suppress(*_AWAY):
                 await asyncio.wait_for(client.close(), 5)
 
     @staticmethod
@@ -198,7 +201,7 @@ class JetStreamBus:
             raise BusUnavailable("not connected")  # a flush without a connection gives no error
         try:
             await asyncio.wait_for(self._client.flush(1), 1.5)
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(type(away).__name__) from away
 
     async def publish(self, lane: Lane, ids: Sequence[bytes], traceparents: Sequence[str | None] = ()) -> None:
@@ -229,7 +232,7 @@ class JetStreamBus:
                     self._jetstream.publish(self._subjects.subject(lane), payload, headers=headers),
                     PUBLISH_TIMEOUT.total_seconds() + 1,
                 )
-            except (NatsError, TimeoutError, OSError) as lost:
+            except _AWAY as lost:
                 self._failed.labels(lane.name).inc()
                 log.warning("bus: %s not confirmed: %s", lane.name, type(lost).__name__)
                 return False
@@ -253,10 +256,10 @@ class JetStreamBus:
                     messages = await subscription.fetch(max_messages, timeout=_FETCH_LINGER_SECONDS)
                 except TimeoutError:
                     continue
-                except (NatsError, OSError) as away:
+                except _AWAY as away:
                     log.warning("bus: %s cannot be read: %s", lane.name, type(away).__name__)
                     if subscription is not None:
-                        with suppress(NatsError):
+                        with suppress(*_AWAY):
                             await subscription.unsubscribe()
                         subscription = None
                     await asyncio.sleep(0.5)
@@ -265,7 +268,7 @@ class JetStreamBus:
                     await self._handle(lane, handler, messages)
         finally:
             if subscription is not None:
-                with suppress(NatsError):
+                with suppress(*_AWAY):
                     await subscription.unsubscribe()
 
     async def _bind(self, lane: Lane) -> JetStreamContext.PullSubscription:
@@ -282,7 +285,7 @@ class JetStreamBus:
             work = decode(message.data)
             if work is None:
                 log.error("bus: unreadable message on %s dropped; the ledger brings its ids back", lane.name)
-                with suppress(NatsError):
+                with suppress(*_AWAY):
                     await message.term()
                 continue
             ids.extend(work.ids)
@@ -300,7 +303,7 @@ class JetStreamBus:
         finally:
             heartbeat.cancel()
         for message in good:
-            with suppress(NatsError):
+            with suppress(*_AWAY):
                 await (message.ack() if verdict is Verdict.ACK else message.nak(delay=1.0))
         self._process.labels(lane.name).observe(time.monotonic() - started)
 
@@ -308,7 +311,7 @@ class JetStreamBus:
         """Raises BusUnavailable."""
         try:
             info = await self._jetstream.consumer_info(self._subjects.stream_name(lane.stream), lane.name)
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(lane.name) from away
         settled = info.ack_floor.consumer_seq if info.ack_floor else 0
         return LaneDepth(info.num_pending or 0, info.num_ack_pending or 0, settled)
@@ -329,7 +332,7 @@ class JetStreamBus:
                 log.warning("messages of a lane came back that were settled; they are purged", extra={"lane": lane.name})
                 await self._jetstream.purge_stream(stream, seq=settled + 1, subject=subject)
                 message = await self._first(stream, subject)
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(lane.name) from away
         return message.time.astimezone(UTC) if message is not None and message.time else None
 
@@ -351,7 +354,7 @@ class JetStreamBus:
         """When the stream was created and its last sequence: a change backwards means that it lost its content."""
         try:
             info = await self._jetstream.stream_info(self._subjects.stream_name(stream))
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(stream) from away
         return info.created or datetime.fromtimestamp(0, UTC), info.state.last_seq
 
@@ -361,7 +364,7 @@ class JetStreamBus:
             info = await self._jetstream.consumer_info(self._subjects.stream_name(lane.stream), lane.name)
         except NotFoundError as missing:
             raise LaneMissing(lane.name) from missing
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(lane.name) from away
         return ConsumerLook(
             waiting=info.num_pending or 0,
@@ -375,7 +378,7 @@ class JetStreamBus:
         """Let a paused consumer go on; idempotent. Raises BusUnavailable."""
         try:
             await self._jetstream.resume_consumer(self._subjects.stream_name(lane.stream), lane.name)
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(lane.name) from away
 
     async def recreate(self, lane: Lane) -> None:
@@ -385,7 +388,7 @@ class JetStreamBus:
             with suppress(NotFoundError):
                 await self._jetstream.delete_consumer(self._subjects.stream_name(lane.stream), lane.name)
             await self._ensure_consumer(lane)
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(lane.name) from away
 
     async def stream(self, spec: StreamSpec) -> StreamLook:
@@ -394,7 +397,7 @@ class JetStreamBus:
             info = await self._jetstream.stream_info(self._subjects.stream_name(spec.stream))
         except NotFoundError as missing:
             raise LaneMissing(spec.stream) from missing
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(spec.stream) from away
         lost = info.state.lost
         return StreamLook(
@@ -410,7 +413,7 @@ class JetStreamBus:
             await asyncio.wait_for(
                 self._jetstream.publish(self._subjects.probe, b""), PUBLISH_TIMEOUT.total_seconds() + 1
             )
-        except (NatsError, TimeoutError, OSError) as refused:
+        except _AWAY as refused:
             raise BusUnavailable(type(refused).__name__) from refused
 
     async def ensure_topology(self) -> None:
@@ -420,7 +423,7 @@ class JetStreamBus:
                 await self._ensure_stream(spec)
             for lane in all_lanes():
                 await self._ensure_consumer(lane)
-        except (NatsError, TimeoutError, OSError) as away:
+        except _AWAY as away:
             raise BusUnavailable(f"topology: {away}") from away
 
     async def _ensure_consumer(self, lane: Lane) -> None:
@@ -471,5 +474,5 @@ async def _heartbeat(messages: Sequence[Msg]) -> None:
     while True:
         await asyncio.sleep(ACK_WAIT.total_seconds() / 3)
         for message in messages:
-            with suppress(NatsError):
+            with suppress(*_AWAY):
                 await message.in_progress()

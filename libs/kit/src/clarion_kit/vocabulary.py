@@ -5,9 +5,28 @@ every name and number with the descriptors.
 """
 
 from enum import IntEnum
+from typing import Self
 
 
-class Channel(IntEnum):
+class Word(IntEnum):
+    """A word of the contracts. A number that this version does not know yet is a word of its own, so that a row which a
+    newer version wrote harms nobody who reads it."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, int):
+            return None
+        unknown = int.__new__(cls, value)
+        unknown._name_ = f"UNKNOWN_{value}"
+        unknown._value_ = value
+        return unknown
+
+    @property
+    def known(self) -> bool:
+        return self.name in type(self).__members__
+
+
+class Channel(Word):
     """What the recipient owns."""
 
     IOS = 1
@@ -22,7 +41,7 @@ class Channel(IntEnum):
         return self.name.lower()
 
 
-class Priority(IntEnum):
+class Priority(Word):
     """How urgent; each has its own subjects and consumers at every hop."""
 
     URGENT = 1
@@ -34,7 +53,7 @@ class Priority(IntEnum):
         return self.name.lower()
 
 
-class NotificationState(IntEnum):
+class NotificationState(Word):
     SCHEDULED = 1
     ACCEPTED = 2
     PLANNED = 3
@@ -43,7 +62,7 @@ class NotificationState(IntEnum):
     EXPIRED = 6
 
 
-class DeliveryState(IntEnum):
+class DeliveryState(Word):
     READY = 1
     ENQUEUED = 2
     LEASED = 3
@@ -63,7 +82,7 @@ class DeliveryState(IntEnum):
         return self >= DeliveryState.SENT
 
 
-class Receipt(IntEnum):
+class Receipt(Word):
     """What came back; a higher one never gives way to a lower one."""
 
     UNDELIVERED = 1
@@ -72,7 +91,7 @@ class Receipt(IntEnum):
     CLICKED = 4
 
 
-class Reason(IntEnum):
+class Reason(Word):
     APP_DISABLED = 1
     CATEGORY_DISABLED = 2
     RECIPIENT_UNKNOWN = 3
@@ -104,7 +123,7 @@ class Reason(IntEnum):
     HELD_TOO_LONG = 82
 
 
-class Gate(IntEnum):
+class Gate(Word):
     """The gates of planning, in their order."""
 
     APP = 1
@@ -119,7 +138,7 @@ class Gate(IntEnum):
     CAPS = 10
 
 
-class Verdict(IntEnum):
+class Verdict(Word):
     """What a gate said."""
 
     PASS = 1
@@ -128,7 +147,7 @@ class Verdict(IntEnum):
     PASS_UNCHECKED = 4
 
 
-class EventKind(IntEnum):
+class EventKind(Word):
     SCHEDULED = 1
     ACCEPTED = 2
     PLANNED = 3
@@ -142,7 +161,7 @@ class EventKind(IntEnum):
     DEFERRED = 11
 
 
-class StopReason(IntEnum):
+class StopReason(Word):
     """Why a provider account takes no work."""
 
     CREDENTIALS = 1

@@ -77,7 +77,7 @@ RETURNING w.delivery_id AS id, w.traceparent, NULL::interval AS late
 
 _DUE_RETRIES = """
 WITH picked AS (
-    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state = 4
+    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state = 4 AND priority = ANY ($2)
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE ledger.delivery_work w SET enqueued_at = now(), due_at = NULL, state = 2
@@ -212,7 +212,8 @@ async def pump(pool: Pool, lane: Lane, rows: int) -> Moved:
 async def due_retries(pool: Pool) -> list[Moved]:
     """Enqueue retries that are due, by lane. Raises LedgerUnavailable."""
     async with connection(pool) as db:
-        found = await db.fetch(_DUE_RETRIES, MOVE_LIMIT)
+        # A priority of a newer version has no lane here: its rows rest until that version is back, or they expire.
+        found = await db.fetch(_DUE_RETRIES, MOVE_LIMIT, list(Priority))
     lanes = {(row["channel"], row["priority"]) for row in found}
     return [
         _moved(

@@ -22,8 +22,8 @@ from clarion_ledger.runway import Runway
 
 log = logging.getLogger(__name__)
 
-PARTITION_LEASE = timedelta(minutes=5)
-WATCH_LEASE = timedelta(seconds=15)
+SINGLETON_LEASE = timedelta(seconds=10)
+"""Of jobs that one replica does; another takes over when that is gone."""
 PUBLISH_LAG = 2 * PUBLISH_TIMEOUT
 """A message may reach its stream this much later than its rows were enqueued, by two clocks."""
 
@@ -86,7 +86,7 @@ class Jobs:
         LedgerUnavailable."""
         await self._bus.ensure_topology()
         # One replica watches: of two, one could write down an older look after a newer one, which is what loss looks like.
-        if not await flow.take_lease(self._pool, "streams", self._holder, WATCH_LEASE):
+        if not await flow.take_lease(self._pool, "streams", self._holder, SINGLETON_LEASE):
             return
         for stream in (Stream.PLAN, Stream.DISPATCH, Stream.RETRY):
             created_at, last_seq = await self._bus.stream_identity(stream)
@@ -100,7 +100,7 @@ class Jobs:
         strays = await retention.strays(self._pool)
         if strays:
             log.error("rows lie in DEFAULT partitions: their day was missing when they came", extra={"rows": strays})
-        if not await flow.take_lease(self._pool, "prune", self._holder, PARTITION_LEASE):
+        if not await flow.take_lease(self._pool, "prune", self._holder, SINGLETON_LEASE):
             return
         for expired in await retention.prunable(self._pool, self._retention):
             if expired.held_by is not None:
@@ -111,7 +111,7 @@ class Jobs:
 
     async def partitions(self) -> None:
         """Keep partitions two weeks ahead, on one replica. Raises LedgerUnavailable."""
-        if await flow.take_lease(self._pool, "partitions", self._holder, PARTITION_LEASE):
+        if await flow.take_lease(self._pool, "partitions", self._holder, SINGLETON_LEASE):
             self._count("partition", await flow.ensure_partitions(self._pool))
 
     async def _oldest(self, lane: Lane) -> datetime | None:

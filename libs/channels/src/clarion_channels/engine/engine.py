@@ -320,7 +320,7 @@ class DispatchEngine:
             delivery_id=delivery.delivery_id,
             address=address,
             content=content,
-            priority=_PRIORITIES[delivery.priority],
+            priority=_PRIORITIES.get(delivery.priority, ProtoPriority.PRIORITY_NORMAL),
             expire_at=delivery.expire_at,
             attempt=delivery.attempt,
             collapse_key=delivery.collapse_key,
