@@ -33,7 +33,15 @@ DELIVERIES = [
     replace(SENT, state=DeliveryState.DEAD_LETTERED, reason=Reason.RETRIES_EXHAUSTED, attempts=4),
     SUPPRESSED,
 ]
-AUDIT = Audit(accepted=3, scheduled=0, states={20: 4, 21: 1, 22: 1, 25: 1}, findings={}, stuck=0)
+STATES = {20: 4, 21: 1, 22: 1, 25: 1}
+AUDIT = Audit(
+    accepted=3,
+    scheduled=0,
+    deliveries_by={(1, Channel.IOS, state): count for state, count in STATES.items()},
+    findings={},
+    resting=(),
+)
+IN_FLIGHT = {(1, Channel.IOS, 20): 4, (1, Channel.IOS, 2): 1}
 REPORT = Report(3, AUDIT, DELIVERIES, Mismatch(), seconds=12.3456, ready_seconds=4.0)
 
 
@@ -102,7 +110,7 @@ def test_run_in_which_everything_is_accounted_for_has_no_faults() -> None:
     ("report", "said"),
     [
         (replace(REPORT, wanted=4), "3 of 4 notifications were accepted"),
-        (replace(REPORT, audit=replace(AUDIT, states={20: 4, 2: 1})), "1 are still in flight"),
+        (replace(REPORT, audit=replace(AUDIT, deliveries_by=IN_FLIGHT)), "1 are still in flight"),
         (replace(REPORT, audit=replace(AUDIT, scheduled=2)), "2 are still in flight"),
         (replace(REPORT, audit=replace(AUDIT, findings={"lost": 5})), "5 contradictions"),
         (replace(REPORT, mismatch=Mismatch(foreign=(1, 2))), "2 deliveries and provider messages do not match"),

@@ -1,19 +1,31 @@
 """What the tests of the preference daemon share: one database for all of them, an app of its own for each."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
+import grpc
+import pytest
 import pytest_asyncio
+from grpc_health.v1 import health_pb2
 from hypothesis import settings
 
+from clarion_kit.clock import SystemClock
+from clarion_kit.daemon import Daemon
+from clarion_kit.rpc.caller import Caller
 from clarion_kit.sealing import KeyWrapper
+from clarion_kit.settings import load
+from clarion_kit.telemetry.provider import Telemetry
 from clarion_ledger import admin
 from clarion_ledger.db import Pool, pool
 from clarion_ledger.keys import KeyRing
 from clarion_preference.adapters.address_book import PostgresAddressBook
 from clarion_preference.adapters.directory import PostgresDirectory
+from clarion_preference.app import build
+from clarion_preference.settings import Settings
 from clarion_testkit.plugin import App, Database
 
 settings.register_profile("no timing", deadline=None)
@@ -66,3 +78,49 @@ async def directory(daemon_pool: Pool, kek: KeyWrapper) -> PostgresDirectory:
 @pytest_asyncio.fixture
 async def book(daemon_pool: Pool) -> PostgresAddressBook:
     return PostgresAddressBook(daemon_pool)
+
+
+class Serving(Daemon):
+    """Remembers its port."""
+
+    port = 0
+
+    def serve(self, *services: object, **options: object) -> int:
+        self.port = super().serve(*services, **options)  # type: ignore[arg-type]
+        return self.port
+
+
+@pytest_asyncio.fixture
+async def channel(database: Database, kek_file: Path, telemetry: Telemetry) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a running daemon that is ready."""
+    loaded = load(
+        Settings,
+        {
+            "CLARION_DATABASE_URL": f"{database.url}?role=clarion_preference",
+            "CLARION_KEK_FILE": str(kek_file),
+            "CLARION_INSECURE": "1",
+        },
+    )
+    daemon = Serving("preference", loaded, telemetry, SystemClock())
+    await build(daemon, loaded)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(daemon.run())
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{daemon.port}") as opened:
+            await opened.channel_ready()
+            watch = opened.unary_stream(
+                "/grpc.health.v1.Health/Watch",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            async for health in watch(health_pb2.HealthCheckRequest()):
+                if health.status == health_pb2.HealthCheckResponse.SERVING:
+                    break
+            yield opened
+        daemon.stopping.set()
+    await daemon.close()
+
+
+@pytest.fixture
+def as_app(app: App) -> tuple[tuple[str, str], ...]:
+    """What the gateway hands on for the app."""
+    return Caller("gateway", app.app_id, "key", frozenset({"recipient:write"})).metadata()

@@ -1,14 +1,10 @@
 """The daemon as its callers see it: a real server with the kit's edge, on a real database."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
-import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
-from grpc_health.v1 import health_pb2
 
 from clarion.internal.preference.v1 import preference_service_pb2 as internal
 from clarion.internal.preference.v1 import preference_service_pb2_grpc as internal_grpc
@@ -17,70 +13,21 @@ from clarion.preference.v1 import preference_service_pb2 as preference
 from clarion.preference.v1 import preference_service_pb2_grpc as preference_grpc
 from clarion.recipient.v1 import recipient_service_pb2 as recipient
 from clarion.recipient.v1 import recipient_service_pb2_grpc as recipient_grpc
-from clarion.suppression.v1 import suppression_service_pb2 as suppression
-from clarion.suppression.v1 import suppression_service_pb2_grpc as suppression_grpc
 from clarion.topic.v1 import topic_service_pb2 as topic
 from clarion.topic.v1 import topic_service_pb2_grpc as topic_grpc
 from clarion.types.v1 import address_pb2, channel_pb2
 from clarion_kit import mesh
 from clarion_kit.clock import SystemClock
 from clarion_kit.daemon import Daemon
-from clarion_kit.rpc.caller import Caller
 from clarion_kit.sealing import recipient_reference
 from clarion_kit.settings import FaultySettings, load
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_preference.app import build
 from clarion_preference.settings import Settings
-from clarion_testkit.plugin import App, Database
+from clarion_testkit.plugin import App
 
 PHONE = address_pb2.Address(sms=address_pb2.PhoneNumber(e164="+821012345678"))
 NO_PHONE = address_pb2.Address(sms=address_pb2.PhoneNumber(e164="12"))
-
-
-class Serving(Daemon):
-    """Remembers its port."""
-
-    port = 0
-
-    def serve(self, *services: object, **options: object) -> int:
-        self.port = super().serve(*services, **options)  # type: ignore[arg-type]
-        return self.port
-
-
-@pytest_asyncio.fixture
-async def channel(database: Database, kek_file: Path, telemetry: Telemetry) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a running daemon that is ready."""
-    settings = load(
-        Settings,
-        {
-            "CLARION_DATABASE_URL": f"{database.url}?role=clarion_preference",
-            "CLARION_KEK_FILE": str(kek_file),
-            "CLARION_INSECURE": "1",
-        },
-    )
-    daemon = Serving("preference", settings, telemetry, SystemClock())
-    await build(daemon, settings)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(daemon.run())
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{daemon.port}") as opened:
-            await opened.channel_ready()
-            watch = opened.unary_stream(
-                "/grpc.health.v1.Health/Watch",
-                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-                response_deserializer=health_pb2.HealthCheckResponse.FromString,
-            )
-            async for health in watch(health_pb2.HealthCheckRequest()):
-                if health.status == health_pb2.HealthCheckResponse.SERVING:
-                    break
-            yield opened
-        daemon.stopping.set()
-    await daemon.close()
-
-
-@pytest.fixture
-def as_app(app: App) -> tuple[tuple[str, str], ...]:
-    """What the gateway hands on for the app."""
-    return Caller("gateway", app.app_id, "key", frozenset({"recipient:write"})).metadata()
 
 
 def as_is(message: bytes) -> bytes:
@@ -356,7 +303,6 @@ async def test_faulty_report_is_refused(channel: grpc.aio.Channel, dead_since_ms
 async def test_methods_of_later_answer_that_they_are_not_built(channel: grpc.aio.Channel) -> None:
     recipients = recipient_grpc.RecipientServiceStub(channel)
     topics = topic_grpc.TopicServiceStub(channel)
-    suppressions = suppression_grpc.SuppressionServiceStub(channel)
     for path, call in (
         (
             "recipient.v1.RecipientService/MergeRecipients",
@@ -365,8 +311,6 @@ async def test_methods_of_later_answer_that_they_are_not_built(channel: grpc.aio
         ("recipient.v1.RecipientService/EraseRecipient", recipients.EraseRecipient(recipient.EraseRecipientRequest())),
         ("topic.v1.TopicService/Subscribe", topics.Subscribe(topic.SubscribeRequest())),
         ("topic.v1.TopicService/Unsubscribe", topics.Unsubscribe(topic.UnsubscribeRequest())),
-        ("suppression.v1.SuppressionService/Suppress", suppressions.Suppress(suppression.SuppressRequest())),
-        ("suppression.v1.SuppressionService/Unsuppress", suppressions.Unsuppress(suppression.UnsuppressRequest())),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from clarion_kit.vocabulary import Channel, Gate, Reason
 from clarion_preference.domain import NO_WISHES, ChoiceKey, Closed, Question, Wishes, closed_gate, switched
+from clarion_preference.suppressions import SuppressionReason
 
 NEWS = Question("news")
 NEWS_BY_OPT_IN = Question("news", opt_in_required=True)
@@ -145,3 +146,15 @@ def test_switching_twice_is_switching_once(
     once = switched(wishes, channel, category, enabled=enabled)
 
     assert switched(once, channel, category, enabled=enabled) == once
+
+
+@pytest.mark.parametrize("question", [NEWS, CRITICAL])
+@pytest.mark.parametrize("wishes", [NO_WISHES, Wishes(opted_out=True)])
+def test_suppression_list_closes_before_wishes_and_for_every_category(question: Question, wishes: Wishes) -> None:
+    closed = closed_gate(wishes, question, Channel.SMS, reachable=False, suppressed=SuppressionReason.STOP_WORD)
+
+    assert closed == Closed(Gate.SUPPRESSION_LIST, Reason.SUPPRESSION_LIST, "suppression list: stop word")
+
+
+def test_another_address_of_the_channel_is_used_though_one_is_suppressed() -> None:
+    assert closed_gate(NO_WISHES, NEWS, Channel.SMS, reachable=True, suppressed=SuppressionReason.COMPLAINT) is None

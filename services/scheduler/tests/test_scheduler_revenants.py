@@ -23,7 +23,9 @@ async def settle(bus: JetStreamBus, messages: int) -> None:
     await subscription.unsubscribe()
 
 
-async def test_revenants_are_purged_and_do_not_pass_for_the_oldest_message(tmp_path: Path, telemetry: Telemetry) -> None:
+async def test_revenants_are_purged_and_do_not_pass_for_the_oldest_message(
+    tmp_path: Path, telemetry: Telemetry
+) -> None:
     server = NatsServer(tmp_path / "nats")
     await server.start()
     try:

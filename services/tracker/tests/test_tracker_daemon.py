@@ -45,7 +45,7 @@ async def test_daemon_serves_pixels_and_keeps_the_last_opens_when_it_stops(
         }
     stopping = asyncio.Event()
     running = asyncio.create_task(daemon.run("tracker", Settings, build, env=env, stopping=stopping))
-    await _ready(f"127.0.0.1:{rpc.port}")
+    await ready(f"127.0.0.1:{rpc.port}")
 
     reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
     writer.write(f"GET /o/{token}.gif HTTP/1.1\r\nhost: a\r\n\r\n".encode())
@@ -81,7 +81,7 @@ def test_plain_http_is_only_for_loopback() -> None:
     assert load(Settings, {**ENV, "CLARION_HTTP_LISTEN": "127.0.0.1:80"}).http_listen == "127.0.0.1:80"
 
 
-async def _ready(target: str) -> None:
+async def ready(target: str) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
         watch = channel.unary_stream(
             "/grpc.health.v1.Health/Watch",

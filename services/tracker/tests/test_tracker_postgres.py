@@ -14,10 +14,12 @@ from clarion_testkit.plugin import App, Database
 from clarion_tracker.adapters import smpp
 from clarion_tracker.adapters.inbound_table import InboundTable
 from clarion_tracker.adapters.ledger import Ledger
+from clarion_tracker.adapters.segments import SegmentTable
+from clarion_tracker.inbound import Segment
 from clarion_tracker.receipts import ReceiptJob
 
 from .tracker_ledger_samples import Sms, claimed_sms, receipt_of, send
-from .tracker_samples import a_persons_message, deliver_sm, tracked
+from .tracker_samples import WORDS, FakeAddresses, a_persons_message, deliver_sm, tracked
 
 
 @pytest.fixture
@@ -33,7 +35,14 @@ def job(tracker_pool: Pool, app: App) -> ReceiptJob:
 
 def _job(connections: Pool, app: App) -> ReceiptJob:
     counter, _ = tracked()
-    return ReceiptJob(InboundTable(connections, app.keys, [smpp.KIND]), Ledger(connections), smpp.read, counter)
+    return ReceiptJob(
+        InboundTable(connections, app.keys, [smpp.KIND]),
+        Ledger(connections),
+        SegmentTable(connections),
+        FakeAddresses(),
+        {smpp.KIND: smpp.Reader(WORDS)},
+        counter,
+    )
 
 
 async def _arrive(database: Database, app: App, sms: Sms, body: bytes, kind: str = smpp.KIND) -> int:
@@ -115,18 +124,91 @@ async def test_receipts_out_of_order_leave_the_highest(database: Database, app: 
     assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
 
 
-async def test_only_the_first_segments_receipt_is_looked_at(database: Database, app: App, job: ReceiptJob) -> None:
+async def _results(database: Database) -> list[str | None]:
+    rows = await database.pool.fetch("SELECT result FROM tracking.inbound ORDER BY inbound_id")
+    return [row["result"] for row in rows]
+
+
+async def test_longer_message_is_delivered_once_all_its_segments_are(
+    database: Database, app: App, job: ReceiptJob
+) -> None:
+    sms = await claimed_sms(database.pool, app)
+    await send(database.pool, sms, "00A1,A2, A3")
+    await _arrive(database, app, sms, deliver_sm("A3"))
+    await job.apply_batch()
+    assert await _results(database) == [None]
+
+    seen = []
+    for id_ in ("A1", "A1", "A2"):
+        await _arrive(database, app, sms, deliver_sm(id_))
+        await job.apply_batch()
+        seen.append(await receipt_of(database.pool, sms))
+    await _make_due(database)
+    await job.apply_batch()
+
+    assert seen == [0, 0, 0]
+    assert await _results(database) == ["applied", "segment", "segment", "segment"]
+    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
+
+
+async def test_one_lost_segment_makes_a_longer_message_undelivered(
+    database: Database, app: App, job: ReceiptJob
+) -> None:
     sms = await claimed_sms(database.pool, app)
     await send(database.pool, sms, "A1,A2")
-    later = await _arrive(database, app, sms, deliver_sm("A2", "UNDELIV"))
-    await job.apply_batch()
-    assert await receipt_of(database.pool, sms) == 0
+    for id_, stat in (("A1", "DELIVRD"), ("A2", "UNDELIV")):
+        await _arrive(database, app, sms, deliver_sm(id_, stat))
+        await job.apply_batch()
 
-    await _arrive(database, app, sms, deliver_sm("A1"))
-    await job.apply_batch()
+    assert await receipt_of(database.pool, sms) == Receipt.UNDELIVERED
 
-    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
-    assert (await _row(database, later))["applied_at"] is None
+
+async def test_trackers_that_apply_segments_at_once_miss_none(database: Database, app: App, tracker_pool: Pool) -> None:
+    table = SegmentTable(tracker_pool)
+    sms = await claimed_sms(database.pool, app)
+    count = 12
+    await send(database.pool, sms, ",".join(f"s{n}" for n in range(count)))
+    await table.find([f"{sms.lane_id}:s0"])
+
+    wholes = await asyncio.gather(
+        *(table.raise_receipts([(Segment(sms.id, n), Receipt.DELIVERED)]) for n in range(count))
+    )
+
+    assert [whole[sms.id] for whole in wholes].count(Receipt.DELIVERED) == 1
+
+
+async def test_segments_of_long_ago_are_forgotten(database: Database, app: App, tracker_pool: Pool) -> None:
+    table = SegmentTable(tracker_pool)
+    sms = await claimed_sms(database.pool, app)
+    await send(database.pool, sms, "a,b")
+    await table.find([f"{sms.lane_id}:a"])
+    assert await table.prune(timedelta(days=5), 10) == 0
+    await database.pool.execute("UPDATE tracking.segment SET noted_at = now() - interval '6 days'")
+
+    assert await table.prune(timedelta(days=5), 10) == 2
+
+
+async def test_call_that_comes_again_is_stored_once_and_sealed(
+    database: Database, app: App, tracker_pool: Pool
+) -> None:
+    table = InboundTable(tracker_pool, app.keys, ["x"])
+
+    stored = [await table.store(app.app_id, lane, "p", "x", b"+821012345678", b"1") for lane in (1, 1, 2)]
+
+    rows = await database.pool.fetch("SELECT * FROM tracking.inbound")
+    assert stored == [True, False, True]
+    assert not any(b"8210" in row["body"] for row in rows)
+    assert {row.body for row in await table.take(10)} == {b"+821012345678"}
+
+
+async def test_batch_ends_with_the_row_that_fills_it(app: App, tracker_pool: Pool) -> None:
+    table = InboundTable(tracker_pool, app.keys, ["x"])
+    for n in range(5):
+        await table.store(app.app_id, 1, "p", "x", bytes(900_000), b"%d" % n)
+
+    sizes = [len(await table.take(500)) for _ in range(3)]
+
+    assert sizes == [3, 2, 0]
 
 
 async def test_unknown_receipt_is_given_up_after_fifteen_minutes(database: Database, app: App, job: ReceiptJob) -> None:

@@ -1,11 +1,14 @@
 """The receipt job on fakes: what each row becomes."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import Counter
 
-from clarion_channels.engine.engine import receipt_key
+from clarion_channels.engine.outcomes import receipt_key
 from clarion_channels.outcome import Outcome
 from clarion_channels.outcome import Result as SendResult
 from clarion_kit.vocabulary import DeliveryState, Receipt
@@ -15,22 +18,37 @@ from clarion_tracker.inbound import (
     LEAST_TRIES,
     OTHER_FORMS_AFTER,
     InboundRow,
+    News,
+    Reading,
     Reported,
     Result,
     keys,
-    settle_unmatched,
+    postpone,
 )
 from clarion_tracker.receipts import ReceiptJob
 
-from .tracker_samples import FakeDeliveries, FakeInbound, a_persons_message, count, deliver_sm, tracked
+from .tracker_samples import (
+    APP,
+    WORDS,
+    FakeAddresses,
+    FakeDeliveries,
+    FakeInbound,
+    FakeSegments,
+    a_persons_message,
+    count,
+    deliver_sm,
+    tracked,
+)
 
 LANE = 7
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+READ = smpp.Reader(WORDS)
 DELIVERY = UUID(int=1)
 OTHER = UUID(int=2)
 
 
 def row(body: bytes, *, id_: int = 1, tries: int = 1, age: timedelta = timedelta(0)) -> InboundRow:
-    return InboundRow(id_, LANE, body, tries, age)
+    return InboundRow(id_, APP, LANE, smpp.KIND, body, NOW, tries, age)
 
 
 def sent(id_: str = "a1", state: DeliveryState = DeliveryState.SENT) -> FakeDeliveries:
@@ -39,10 +57,32 @@ def sent(id_: str = "a1", state: DeliveryState = DeliveryState.SENT) -> FakeDeli
     return deliveries
 
 
-async def results(deliveries: FakeDeliveries, *rows: InboundRow) -> list[Result | None]:
+def _job(
+    inbound: FakeInbound,
+    deliveries: FakeDeliveries,
+    counter: Counter,
+    segments: FakeSegments | None = None,
+    addresses: FakeAddresses | None = None,
+) -> ReceiptJob:
+    return ReceiptJob(
+        inbound, deliveries, segments or FakeSegments(), addresses or FakeAddresses(), {smpp.KIND: READ}, counter
+    )
+
+
+def only_reports(reading: Reading) -> tuple[Reported, ...]:
+    assert isinstance(reading, tuple)
+    return reading
+
+
+async def results(
+    deliveries: FakeDeliveries,
+    *rows: InboundRow,
+    segments: FakeSegments | None = None,
+    addresses: FakeAddresses | None = None,
+) -> list[Result | None]:
     inbound = FakeInbound(*rows)
     counter, _ = tracked()
-    await ReceiptJob(inbound, deliveries, smpp.read, counter).apply_batch()
+    await _job(inbound, deliveries, counter, segments, addresses).apply_batch()
     by_row = {one.inbound_id: one.result for one in inbound.settled}
     return [by_row[one.inbound_id] for one in rows]
 
@@ -124,7 +164,7 @@ async def test_receipt_that_waited_out_an_outage_still_gets_its_tries() -> None:
 
 
 def test_tries_are_spread_over_the_quarter_of_an_hour() -> None:
-    delays = [settle_unmatched(row(b"", tries=tries)).delay.total_seconds() for tries in range(1, 15)]
+    delays = [postpone(row(b"", tries=tries)).delay.total_seconds() for tries in range(1, 15)]
 
     assert delays[:4] == [1, 2, 4, 8]
     assert max(delays) == 120
@@ -171,9 +211,8 @@ async def test_a_persons_message_and_garbage_end_at_once() -> None:
 
 
 async def test_what_the_database_cannot_store_stops_at_the_edge() -> None:
-    assert smpp.read(deliver_sm("a\0b")) is Result.MALFORMED
-    read = smpp.read(deliver_sm("a1", err="\x07" + "9" * 100))
-    assert isinstance(read, Reported)
+    assert READ(deliver_sm("a\0b")) is Result.MALFORMED
+    [read] = only_reports(READ(deliver_sm("a1", err="\x07" + "9" * 100)))
     assert read.code == "9" * 32
 
 
@@ -182,7 +221,7 @@ async def test_every_end_is_counted_and_a_postponed_row_is_not() -> None:
     counter, metrics = tracked()
     rows = [row(deliver_sm("a1"), id_=1), row(deliver_sm("b2"), id_=2), row(b"x", id_=3)]
 
-    await ReceiptJob(FakeInbound(*rows), deliveries, smpp.read, counter).apply_batch()
+    await _job(FakeInbound(*rows), deliveries, counter).apply_batch()
 
     assert [count(metrics, "receipt", result) for result in Result] == [
         1.0 if result in (Result.APPLIED, Result.MALFORMED) else 0.0 for result in Result
@@ -195,11 +234,11 @@ async def test_job_takes_batch_after_batch_until_it_is_stopped() -> None:
 
     counter, _ = tracked()
     inbound = FakeInbound(*rows(0))
-    await ReceiptJob(inbound, FakeDeliveries(), smpp.read, counter).run(lambda: False)
+    await _job(inbound, FakeDeliveries(), counter).run(lambda: False)
     assert len(inbound.settled) == 700
 
     inbound = FakeInbound(*rows(0))
-    await ReceiptJob(inbound, FakeDeliveries(), smpp.read, counter).run(lambda: True)
+    await _job(inbound, FakeDeliveries(), counter).run(lambda: True)
     assert len(inbound.settled) == 500
 
 
@@ -209,7 +248,90 @@ async def test_job_takes_batch_after_batch_until_it_is_stopped() -> None:
 )
 def test_key_of_the_engine_is_among_the_keys_looked_for(submitted: str, receipted: str) -> None:
     kept = receipt_key(LANE, SendResult(Outcome.ACCEPTED, provider_message_id=f"{submitted},77,78"))
-    read = smpp.read(deliver_sm(receipted))
+    [read] = only_reports(READ(deliver_sm(receipted)))
 
-    assert isinstance(read, Reported)
     assert kept in keys(LANE, read)
+
+
+SEGMENTS = {DELIVERY: [f"{LANE}:s{n}" for n in range(3)]}
+
+
+@given(st.permutations([("s0", "DELIVRD"), ("s1", "DELIVRD"), ("s2", "DELIVRD"), ("s0", "ENROUTE"), ("s1", "DELIVRD")]))
+async def test_message_is_delivered_when_its_last_segment_is_in_whatever_order(order: list[tuple[str, str]]) -> None:
+    deliveries, segments = sent("s0"), FakeSegments(SEGMENTS)
+    missing = {id_ for id_, _ in order}
+
+    for id_, stat in order:
+        await results(deliveries, row(deliver_sm(id_, stat)), segments=segments)
+        missing -= {id_} if stat == "DELIVRD" else set()
+        assert (deliveries.receipt.get(DELIVERY) is Receipt.DELIVERED) == (not missing)
+
+
+@given(st.permutations(["s0", "s1", "s2"]), st.sampled_from(["s0", "s1", "s2"]))
+async def test_one_lost_segment_makes_the_message_undelivered(order: list[str], lost: str) -> None:
+    deliveries, segments = sent("s0"), FakeSegments(SEGMENTS)
+
+    for id_ in order:
+        await results(deliveries, row(deliver_sm(id_, "UNDELIV" if id_ == lost else "DELIVRD")), segments=segments)
+
+    assert deliveries.receipt == {DELIVERY: Receipt.UNDELIVERED}
+
+
+async def test_segment_that_arrives_after_all_makes_the_message_delivered() -> None:
+    deliveries, segments = sent("s0"), FakeSegments(SEGMENTS)
+
+    for id_, stat in (("s0", "DELIVRD"), ("s1", "EXPIRED"), ("s2", "DELIVRD"), ("s1", "DELIVRD")):
+        await results(deliveries, row(deliver_sm(id_, stat)), segments=segments)
+
+    assert deliveries.receipt == {DELIVERY: Receipt.DELIVERED}
+
+
+async def test_receipt_of_one_segment_is_noted_until_the_others_come() -> None:
+    found = await results(sent("s0"), row(deliver_sm("s1")), segments=FakeSegments(SEGMENTS))
+
+    assert found == [Result.SEGMENT]
+
+
+@given(st.lists(st.sampled_from(["DELIVRD", "UNDELIV", "EXPIRED", "REJECTD", "ENROUTE", "ACCEPTD"]), max_size=8))
+async def test_highest_receipt_stays_whatever_the_order_and_however_often(stats: list[str]) -> None:
+    deliveries = sent()
+    ranks = [2 if stat == "DELIVRD" else 1 for stat in stats if stat not in ("ENROUTE", "ACCEPTD")]
+
+    for stat in stats:
+        await results(deliveries, row(deliver_sm("a1", stat)))
+
+    assert deliveries.receipt.get(DELIVERY, 0) == max(ranks, default=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "result", "news"),
+    [
+        ("STOP", Result.STOPPED, News.STOPPED),
+        (" stop\n", Result.STOPPED, News.STOPPED),
+        ("Start", Result.STARTED, News.STARTED),
+        ("help", Result.HELP, None),
+        ("Please do not stop", Result.MESSAGE, None),
+    ],
+)
+async def test_words_of_people_reach_their_number(text: str, result: Result, news: News | None) -> None:
+    addresses = FakeAddresses()
+
+    found = await results(FakeDeliveries(), row(a_persons_message(text)), addresses=addresses)
+
+    assert found == [result]
+    told = [(one.app_id, one.address, one.news, one.at) for one in addresses.told]
+    assert told == ([(APP, "+821012345678", news, NOW)] if news is not None else [])
+
+
+async def test_word_from_a_number_that_nobody_can_know_is_over() -> None:
+    found = await results(FakeDeliveries(), row(a_persons_message("STOP")), addresses=FakeAddresses("+821012345678"))
+
+    assert found == [Result.UNKNOWN]
+
+
+async def test_words_wait_while_they_cannot_be_told_and_receipts_do_not() -> None:
+    addresses = FakeAddresses()
+    addresses.away = True
+    late = row(a_persons_message("STOP"), id_=1, tries=LEAST_TRIES, age=GIVE_UP_AFTER)
+
+    assert await results(sent(), late, row(deliver_sm("a1"), id_=2), addresses=addresses) == [None, Result.APPLIED]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from clarion_channels.engine.engine import receipt_key
+from clarion_channels.engine.outcomes import receipt_key
 from clarion_channels.outcome import Outcome, Result
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority
 from clarion_ledger.accept import Accepted, AcceptItem, accept

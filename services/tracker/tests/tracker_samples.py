@@ -1,6 +1,6 @@
 """Receipts as carriers send them, and the ports as small fakes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,7 +12,12 @@ from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import DeliveryState, Receipt
 from clarion_tracker.funnel import Funnel
-from clarion_tracker.inbound import DeliveryReceipt, InboundRow, Settled
+from clarion_tracker.inbound import AddressNews, DeliveryReceipt, InboundRow, Segment, Settled, Target
+from clarion_tracker.ports import Account
+from clarion_tracker.words import Words
+
+APP = 3
+WORDS = Words.load()
 
 
 def deliver_sm(message_id: str, stat: str = "DELIVRD", err: str = "000") -> bytes:
@@ -44,10 +49,24 @@ class Away(Unavailable):
     dependency = "ledger"
 
 
+class FixedClock:
+    """Always the same moment."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
 class FakeDeliveries:
     """A ledger in memory: deliveries by receipt key, their states and receipts."""
 
-    def __init__(self) -> None:
+    def __init__(self, app_id: int = APP) -> None:
+        self.app_id = app_id
         self.by_key: dict[str, UUID] = {}
         self.state: dict[UUID, DeliveryState] = {}
         self.receipt: dict[UUID, Receipt] = {}
@@ -73,8 +92,93 @@ class FakeDeliveries:
                 changed.add(one.delivery_id)
         return changed
 
-    async def states(self, delivery_ids: Sequence[UUID]) -> Mapping[UUID, DeliveryState]:
-        return {id_: self.state[id_] for id_ in delivery_ids if id_ in self.state}
+    async def targets(self, delivery_ids: Collection[UUID]) -> Mapping[UUID, Target]:
+        return {
+            id_: Target(id_, self.app_id, address_of(id_), self.state[id_]) for id_ in delivery_ids if id_ in self.state
+        }
+
+
+def address_of(delivery_id: UUID) -> UUID:
+    """The address that a delivery of `FakeDeliveries` goes to."""
+    return UUID(int=delivery_id.int + 1_000)
+
+
+class FakeSegments:
+    """Segments in memory: those of a delivery by their keys, in order."""
+
+    def __init__(self, by_delivery: Mapping[UUID, Sequence[str]] | None = None) -> None:
+        self._by_delivery = by_delivery or {}
+        self._receipts: dict[Segment, Receipt] = {}
+
+    async def find(self, receipt_keys: Sequence[str]) -> Mapping[str, Segment]:
+        return {
+            key: Segment(delivery, position)
+            for delivery, segment_keys in self._by_delivery.items()
+            for position, key in enumerate(segment_keys)
+            if key in receipt_keys
+        }
+
+    async def raise_receipts(self, receipts: Sequence[tuple[Segment, Receipt]]) -> Mapping[UUID, Receipt | None]:
+        for segment, receipt in receipts:
+            self._receipts[segment] = max(receipt, self._receipts.get(segment, receipt))
+        return {segment.delivery_id: self._whole(segment.delivery_id) for segment, _ in receipts}
+
+    async def prune(self, older_than: timedelta, limit: int) -> int:
+        return 0
+
+    def _whole(self, delivery_id: UUID) -> Receipt | None:
+        count = len(self._by_delivery[delivery_id])
+        found = [self._receipts.get(Segment(delivery_id, position)) for position in range(count)]
+        if Receipt.UNDELIVERED in found:
+            return Receipt.UNDELIVERED
+        return None if None in found else Receipt.DELIVERED
+
+
+class FakeAddresses:
+    """Remembers news; `unknown`: numbers that nobody can know."""
+
+    def __init__(self, *unknown: str) -> None:
+        self.told: list[AddressNews] = []
+        self.away = False
+        self._unknown = unknown
+
+    async def tell(self, news: Sequence[AddressNews]) -> Collection[AddressNews]:
+        if self.away:
+            raise Away
+        self.told += news
+        return [one for one in news if one.address in self._unknown]
+
+
+class FakeAccounts:
+    """Accounts by their id, with their kinds."""
+
+    def __init__(self, *accounts: tuple[str, Account]) -> None:
+        self.by_id = {account.lane_id: (kind, account) for kind, account in accounts}
+        self.away = False
+
+    async def account(self, lane_id: int, kind: str = "") -> Account | None:
+        if self.away:
+            raise Away
+        found = self.by_id.get(lane_id)
+        return found[1] if found is not None and kind in ("", found[0]) else None
+
+
+class FakeArrivals:
+    """Stores calls in memory, each identity once."""
+
+    def __init__(self) -> None:
+        self.stored: list[tuple[int, int, str, bytes]] = []
+        self.away = False
+        self._identities: set[tuple[int, str, bytes]] = set()
+
+    async def store(self, app_id: int, lane_id: int, provider: str, kind: str, body: bytes, identity: bytes) -> bool:
+        if self.away:
+            raise Away
+        if (lane_id, kind, identity) in self._identities:
+            return False
+        self._identities.add((lane_id, kind, identity))
+        self.stored.append((app_id, lane_id, kind, body))
+        return True
 
 
 class FakeInbound:

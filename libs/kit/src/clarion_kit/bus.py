@@ -33,6 +33,8 @@ from clarion_kit.tls import TlsFiles
 
 log = logging.getLogger(__name__)
 
+PROBE_BYTES = 8 << 10
+
 _AWAY = (NatsError, TimeoutError, OSError, RuntimeError)
 """What the client lets out when its server is away. A RuntimeError is uvloop's, of a transport that has just been closed."""
 
@@ -329,7 +331,9 @@ class JetStreamBus:
                 return None
             settled = await self._settled(stream, lane)
             if (message.seq or 0) <= settled:
-                log.warning("messages of a lane came back that were settled; they are purged", extra={"lane": lane.name})
+                log.warning(
+                    "messages of a lane came back that were settled; they are purged", extra={"lane": lane.name}
+                )
                 await self._jetstream.purge_stream(stream, seq=settled + 1, subject=subject)
                 message = await self._first(stream, subject)
         except _AWAY as away:
@@ -408,10 +412,11 @@ class JetStreamBus:
         )
 
     async def probe(self) -> None:
-        """Store a message for nobody, as proof that the bus still stores. Raises BusUnavailable with its answer."""
+        """Store a message for nobody, as proof that the bus still stores. It is larger than what a full disk still has room
+        for in pages that are begun. Raises BusUnavailable with its answer."""
         try:
             await asyncio.wait_for(
-                self._jetstream.publish(self._subjects.probe, b""), PUBLISH_TIMEOUT.total_seconds() + 1
+                self._jetstream.publish(self._subjects.probe, bytes(PROBE_BYTES)), PUBLISH_TIMEOUT.total_seconds() + 1
             )
         except _AWAY as refused:
             raise BusUnavailable(type(refused).__name__) from refused

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from clarion_kit.vocabulary import Channel, Gate, Reason
+from clarion_preference.suppressions import SuppressionReason
 
 ChoiceKey = tuple[str, Channel | None]
 """A category's name and a channel; None: all channels."""
@@ -57,12 +58,22 @@ _NO_ADDRESS = Closed(Gate.ADDRESS, Reason.NO_ADDRESS, "no usable address")
 _OPTED_OUT = Closed(Gate.WISHES, Reason.OPTED_OUT, "opted out of everything")
 
 
-def closed_gate(wishes: Wishes, question: Question, channel: Channel, *, reachable: bool) -> Closed | None:
+def closed_gate(
+    wishes: Wishes,
+    question: Question,
+    channel: Channel,
+    *,
+    reachable: bool,
+    suppressed: SuppressionReason | None = None,
+) -> Closed | None:
     """The first gate that closes for a channel, in the order of `Gate`; None if all are open.
 
-    `reachable`: the recipient has a usable address of the channel. Opt-out and channels that are off hold for critical
-    categories too; choices of categories do not.
+    `reachable`: the recipient has a usable address of the channel; `suppressed`: why not, where one would be usable but
+    for the suppression list. That list, opt-out, and channels that are off hold for critical categories too; choices of
+    categories do not.
     """
+    if not reachable and suppressed is not None:
+        return Closed(Gate.SUPPRESSION_LIST, Reason.SUPPRESSION_LIST, suppressed.rule)
     if not reachable:
         return _NO_ADDRESS
     if wishes.opted_out:

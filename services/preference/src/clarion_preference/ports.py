@@ -5,9 +5,11 @@ from typing import Protocol
 from uuid import UUID
 
 from clarion_kit.errors import DomainError
+from clarion_kit.vocabulary import Channel
 from clarion_preference.addresses import Address
 from clarion_preference.domain import Wishes
 from clarion_preference.recipients import DeadAddress, Profile, Reachable, RecipientUpdate, Sought, Upserted
+from clarion_preference.suppressions import Decided, Decision, Entry, Place, Reach, SuppressionReason
 
 
 class Directory(Protocol):
@@ -45,6 +47,10 @@ class Directory(Protocol):
         """Apply a rule to the stored wishes, alone; gives the revision. Raises RECIPIENT_NOT_FOUND, what `change` raises."""
         ...
 
+    async def change_wishes_of(self, app_id: int, recipient_ref: UUID, change: Callable[[Wishes], Wishes]) -> int:
+        """The same for a recipient by its reference."""
+        ...
+
 
 class AddressBook(Protocol):
     """Batches over all apps. Every method may raise `Unavailable`."""
@@ -55,4 +61,30 @@ class AddressBook(Protocol):
 
     async def report_dead(self, addresses: Sequence[DeadAddress]) -> int:
         """Disable addresses that are in use and were not registered again since; gives how many."""
+        ...
+
+
+class SuppressionList(Protocol):
+    """Every app's list. Every method may raise `Unavailable`; what was returned is durable."""
+
+    async def put(self, decisions: Sequence[Decision]) -> Decided:
+        """Put addresses on the list."""
+        ...
+
+    async def lift(self, decisions: Sequence[Decision]) -> Decided:
+        """Take addresses off the list, each for its reason alone."""
+        ...
+
+    async def unsuppress(self, app_id: int, address: Address) -> None:
+        """Take an address off the list, whatever put it there."""
+        ...
+
+    async def page(
+        self, app_id: int, limit: int, after: Place | None, channel: Channel | None, reason: SuppressionReason | None
+    ) -> list[Entry]:
+        """Up to `limit` entries behind `after`, latest first."""
+        ...
+
+    async def report_reach(self, reached: Sequence[Reach]) -> int:
+        """Count soft bounces and arrivals; gives how many addresses came on the list by it."""
         ...

@@ -10,6 +10,7 @@ from uuid import UUID
 from clarion_kit.vocabulary import Channel
 from clarion_preference.addresses import Address
 from clarion_preference.domain import Wishes
+from clarion_preference.suppressions import SuppressionReason
 
 DEFAULT_LOCALE = "en"
 DEFAULT_TIME_ZONE = "UTC"
@@ -85,7 +86,8 @@ class SealedAddress(NamedTuple):
 
 @dataclass(slots=True)
 class Reachable:
-    """A recipient as planning needs it; usable addresses by channel number, newest registration first."""
+    """A recipient as planning needs it; usable addresses by channel number, newest registration first. `suppressed`: of
+    channels with addresses that only the suppression list forbids, why (the first reason)."""
 
     locale: str
     time_zone: str
@@ -93,6 +95,7 @@ class Reachable:
     wishes: Wishes
     revision: int
     addresses: dict[int, list[SealedAddress]]
+    suppressed: dict[int, SuppressionReason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,35 @@ from functools import partial
 from pathlib import Path
 
 from clarion.tracking.v1.tracking_service_pb2_grpc import add_TrackingServiceServicer_to_server
+from clarion_channels.errortable import load as load_errors
 from clarion_kit.daemon import Daemon
 from clarion_kit.keyfiles import load_secret
+from clarion_kit.rpc.client import connect
 from clarion_kit.settings import from_file, split_listen
 from clarion_kit.telemetry import names
 from clarion_kit.tls import TlsFiles
-from clarion_ledger import db
+from clarion_ledger import db, durable
+from clarion_ledger.config import POLL, ConfigCache
 from clarion_ledger.keys import KeyRing, load_wrapper
-from clarion_tracker.adapters import smpp
+from clarion_tracker.adapters import bounce_mail, https_get, huawei, sendgrid, ses, smpp, twilio
+from clarion_tracker.adapters.configuration import Configuration
 from clarion_tracker.adapters.granian_server import GranianServer
 from clarion_tracker.adapters.inbound_table import InboundTable
 from clarion_tracker.adapters.ledger import Ledger
+from clarion_tracker.adapters.preference import Preference
+from clarion_tracker.adapters.segments import SegmentTable
+from clarion_tracker.adapters.smtp_listener import SmtpListener
+from clarion_tracker.bounces import STORED_AS, BounceDoor
+from clarion_tracker.callbacks import Callbacks, Source
 from clarion_tracker.opens import OpenQueue
 from clarion_tracker.pages import Pages
-from clarion_tracker.ports import HttpServer
+from clarion_tracker.ports import HttpServer, Read
 from clarion_tracker.receipts import ReceiptJob
 from clarion_tracker.rpc import TrackingRpc
 from clarion_tracker.settings import Settings
+from clarion_tracker.site import Site
+from clarion_tracker.unsubscribe import Unsubscribing
+from clarion_tracker.words import Words
 
 log = logging.getLogger(__name__)
 
@@ -32,33 +44,67 @@ PRUNE_EVERY = timedelta(minutes=1)
 
 
 async def build(d: Daemon, s: Settings) -> None:
-    """Apply receipts, serve pixels and statistics; ready while the database answers. Raises FaultySettings."""
+    """Apply what came back, take callbacks and bounce mail, serve pixels, unsubscribing and statistics; ready while the
+    database answers. Raises FaultySettings."""
     pool = await d.open(db.pool(s.database_url.get_secret_value(), size=s.database_pool, application=d.name))
     ledger = Ledger(pool)
-    inbound = InboundTable(pool, KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file)), [smpp.KIND])
+    keys = KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file))
+    preference = Preference(await d.open(connect("preference", s, d.telemetry)))
+    config = ConfigCache(pool, with_lanes=True)
+    configuration = Configuration(config, keys)
     tracked = d.telemetry.metrics.counter(names.TRACKED)
+    link_key = _link_key(s.link_key_file)
 
-    job = ReceiptJob(inbound, ledger, smpp.read, tracked)
+    words = Words.load()
+    readers: dict[str, Read] = {
+        smpp.KIND: smpp.Reader(words),
+        twilio.Source.stored_as: twilio.Reader(words, load_errors(twilio.Source.kind)),
+        huawei.Source.stored_as: huawei.read,
+        sendgrid.Source.stored_as: sendgrid.read,
+        ses.Source.stored_as: ses.read,
+        STORED_AS: bounce_mail.read,
+    }
+    inbound = InboundTable(pool, keys, list(readers))
+    job = ReceiptJob(inbound, ledger, SegmentTable(pool), preference, readers, tracked)
+    d.every("config", POLL, config.refresh)
     d.every("receipts", RECEIPTS_EVERY, partial(job.run, d.stopping.is_set))
     d.every("prune", PRUNE_EVERY, partial(job.prune, timedelta(days=s.inbound_days), d.stopping.is_set))
 
     if s.http_listen is not None:
         opens = await d.open(OpenQueue(ledger, tracked, size=s.open_queue))
         d.every("opens", OPENS_EVERY, opens.write)
-        pages = Pages(_link_key(s.link_key_file), opens, tracked, d.stopping.is_set)
-        server: HttpServer = GranianServer(
-            *split_listen(s.http_listen), TlsFiles.in_dir(s.tls_dir) if s.tls_dir is not None else None
+        sources: dict[str, Source] = {
+            source.kind: source
+            for source in (twilio.Source(), huawei.Source(), sendgrid.Source(), ses.Source(https_get.fetch))
+        }
+        site = Site(
+            Pages(link_key, opens, tracked, d.stopping.is_set),
+            Callbacks(sources, configuration, inbound, tracked, d.clock),
+            Unsubscribing(link_key, configuration, preference, tracked),
         )
-        port = await d.open(server.serve(pages.answer))
+        server: HttpServer = GranianServer(*split_listen(s.http_listen), _tls(s))
+        port = await d.open(server.serve(site.answer))
         d.ready_when(http=server.ping)
         log.info("serving HTTP", extra={"port": port})
 
-    d.ready_when(postgres=partial(db.ping, pool, "tracking.inbound"))
+    if s.bounce_listen is not None and link_key is not None:
+        listener = SmtpListener(*split_listen(s.bounce_listen), s.bounce_hostname, _tls(s))
+        smtp_port = await d.open(listener.serve(BounceDoor(link_key, configuration, inbound, tracked)))
+        d.ready_when(smtp=listener.ping)
+        log.info("taking bounce mail", extra={"port": smtp_port})
+
+    d.ready_when(
+        postgres=durable.Ready(pool, "tracking.segment", production=s.production), configuration=configuration.ping
+    )
     d.serve(partial(add_TrackingServiceServicer_to_server, TrackingRpc(ledger, d.clock)))
+
+
+def _tls(s: Settings) -> TlsFiles | None:
+    return TlsFiles.in_dir(s.tls_dir) if s.tls_dir is not None else None
 
 
 def _link_key(path: Path | None) -> bytes | None:
     if path is None:
-        log.warning("no link key: opens do not count")
+        log.warning("no link key: opens do not count, nobody can unsubscribe")
         return None
     return from_file("CLARION_LINK_KEY_FILE", load_secret, path)

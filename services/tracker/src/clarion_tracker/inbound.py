@@ -1,12 +1,13 @@
-"""The rules of receipts: which delivery one means, what it says, when to try again. Pure."""
+"""The rules of what came back: which delivery it means, what it says, when to try again. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
 from uuid import UUID
 
 from clarion_kit.vocabulary import DeliveryState, Receipt
+from clarion_tracker.words import Command
 
 GIVE_UP_AFTER = timedelta(minutes=15)
 """Our record of a send is written long before; a receipt that finds none until then is of no message of ours."""
@@ -23,22 +24,59 @@ _LONGEST_DELAY = timedelta(minutes=2)
 
 
 class Result(StrEnum):
-    """What became of an inbound row, as stored with it and counted."""
+    """What became of an inbound row or of one thing in it, as stored and counted."""
 
     APPLIED = "applied"
     """The delivery's receipt was raised."""
+    SEGMENT = "segment"
+    """Noted for one segment of a message; what it means for the whole waits for the others."""
     UNCHANGED = "unchanged"
     """A repeat, or it came after a higher one."""
-    INTERMEDIATE = "intermediate"
-    """Not final: nothing to keep."""
+    STOPPED = "stopped"
+    """A person wrote STOP: the number is on the app's suppression list."""
+    STARTED = "started"
+    """A person wrote START: what STOP had done is undone."""
+    HELP = "help"
+    """A person asked for help, which the app gives."""
     NOT_SENT = "not_sent"
     """The delivery ended otherwise, e.g. cancelled between two attempts."""
-    UNKNOWN = "unknown"
-    """No delivery of ours in the time we look for one."""
+    INTERMEDIATE = "intermediate"
+    """Not final: nothing to keep."""
     MESSAGE = "message"
-    """Not a receipt: a person wrote. Nothing reads these yet."""
+    """A person wrote something else."""
+    UNKNOWN = "unknown"
+    """No delivery of the app in the time we look for one, or a number that cannot be told."""
     MALFORMED = "malformed"
     """Cannot be read."""
+
+
+_RANKING = tuple(Result)
+"""What a row with several things in it ends as: the first of these."""
+
+
+class News(Enum):
+    """What came back about the address itself."""
+
+    ARRIVED = "arrived"
+    """A mail arrived: earlier soft bounces are forgotten."""
+    SOFT_BOUNCE = "soft bounce"
+    """Not reached this time."""
+    DEAD = "dead"
+    """A number or token that is gone: disabled until it is registered again."""
+    HARD_BOUNCE = "hard bounce"
+    """A mailbox that is gone: disabled, and suppressed."""
+    COMPLAINT = "complaint"
+    UNSUBSCRIBED = "unsubscribed"
+    STOPPED = "stopped"
+    STARTED = "started"
+
+
+class Source(Enum):
+    """Who said so."""
+
+    PERSON = "person"
+    PROVIDER = "provider"
+    BOUNCE_MAIL = "bounce mail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +84,61 @@ class InboundRow:
     """A row of `tracking.inbound` under our lease; `age` by the database's clock, `tries` counts this one."""
 
     inbound_id: int
+    app_id: int
     lane_id: int
-    body: bytes
+    kind: str
+    body: bytes = field(repr=False)
+    received_at: datetime
     tries: int
     age: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What a final receipt says. `ids`: the message id as it stands, then other forms it may have been kept under."""
+    """What came back about one message.
 
-    ids: tuple[str, ...]
-    receipt: Receipt
+    It is named by `delivery_id`, where the provider hands back ours, or by `ids`: the provider's id as it stands, then
+    other forms it may have been kept under. `at`: when it happened, by the provider's clock. `receipt` and `news` are
+    None where it says nothing of the delivery, or of the address.
+    """
+
+    ids: tuple[str, ...] = ()
+    receipt: Receipt | None = None
     code: str = ""
+    delivery_id: UUID | None = None
+    news: News | None = None
+    at: datetime | None = None
+    source: Source = Source.PROVIDER
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A person's message that asks for something; `number` in E.164, as far as the carrier tells it."""
+
+    number: str = field(repr=False)
+    command: Command
+
+
+Reading = tuple[Reported, ...] | Said | Result
+"""What a row says; a Result where that is its end already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The delivery behind a receipt; `address_id` None: it was never planned to an address."""
+
+    delivery_id: UUID
+    app_id: int
+    address_id: UUID | None
+    state: DeliveryState
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment of a delivery's message; the first is 0."""
+
+    delivery_id: UUID
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +151,18 @@ class DeliveryReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressNews:
+    """News of an app's address, given by its id or, as a number in E.164, by itself."""
+
+    app_id: int
+    address: UUID | str = field(repr=False)
+    news: News
+    at: datetime
+    source: Source
+    delivery_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """A row's end, or (`result` None) how long it rests until the next try."""
 
@@ -80,34 +172,48 @@ class Settled:
 
 
 def keys(lane_id: int, reported: Reported) -> list[str]:
-    """Under which keys the message's attempt may be stored, best first."""
-    return [f"{lane_id}:{id_}" for id_ in reported.ids]
+    """Under which keys the message's attempt may be stored, best first.
+
+    Ids are a stranger's words and end in one statement with others: what Postgres cannot store is none of ours.
+    """
+    return [f"{lane_id}:{id_}" for id_ in reported.ids if id_.isprintable()]
 
 
-def match(row: InboundRow, reported: Reported, deliveries: Mapping[str, UUID]) -> UUID | None:
-    """The delivery a receipt means, None if it is not (yet) known."""
-    exact, *others = keys(row.lane_id, reported)
-    found = deliveries.get(exact)
-    if found is None and row.age >= OTHER_FORMS_AFTER:
-        found = next((deliveries[key] for key in others if key in deliveries), None)
-    return found
+def match(row: InboundRow, reported: Reported, known: Collection[str]) -> str | None:
+    """The key of `known` that a receipt means, None if it is not (yet) known."""
+    exact, *others = keys(row.lane_id, reported) or [""]
+    if exact in known:
+        return exact
+    if row.age >= OTHER_FORMS_AFTER:
+        return next((key for key in others if key in known), None)
+    return None
 
 
-def settle_unmatched(row: InboundRow) -> Settled:
-    """No delivery (yet): later, or given up."""
-    if row.age >= GIVE_UP_AFTER and row.tries >= LEAST_TRIES:
-        return Settled(row.inbound_id, Result.UNKNOWN)
-    return Settled(row.inbound_id, None, _delay(row.tries))
+def unmatched(row: InboundRow) -> Result | None:
+    """No delivery (yet): None, to be tried again, or given up."""
+    return Result.UNKNOWN if row.age >= GIVE_UP_AFTER and row.tries >= LEAST_TRIES else None
 
 
-def settle_unchanged(row: InboundRow, state: DeliveryState | None) -> Settled:
-    """The delivery, now in `state` (None: pruned), took no higher receipt."""
+def unchanged(row: InboundRow, state: DeliveryState) -> Result | None:
+    """The delivery, in `state`, took no higher receipt."""
     if state is DeliveryState.SENT:
-        return Settled(row.inbound_id, Result.UNCHANGED)
-    if state is not None and state.terminal:
-        return Settled(row.inbound_id, Result.NOT_SENT)
-    return settle_unmatched(row)
+        return Result.UNCHANGED
+    return Result.NOT_SENT if state.terminal else unmatched(row)
 
 
-def _delay(tries: int) -> timedelta:
-    return min(_LONGEST_DELAY, _FIRST_DELAY * (1 << min(tries - 1, 10)))
+def happened_at(row: InboundRow, reported_at: datetime | None) -> datetime:
+    """When it happened: never after it came in, whatever the provider's clock says."""
+    return min(reported_at or row.received_at, row.received_at)
+
+
+def settle(row: InboundRow, results: Iterable[Result | None]) -> Settled:
+    """A row with its things: over once all are, else tried again as a whole (what was applied stays as it is)."""
+    found = set(results)
+    if None in found:
+        return postpone(row)
+    return Settled(row.inbound_id, min((one for one in found if one is not None), key=_RANKING.index))
+
+
+def postpone(row: InboundRow) -> Settled:
+    """To be tried again, later each time."""
+    return Settled(row.inbound_id, None, min(_LONGEST_DELAY, _FIRST_DELAY * (1 << min(row.tries - 1, 10))))

@@ -1,15 +1,15 @@
 """What the tracker's rules need of the world."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from clarion_kit.vocabulary import DeliveryState
+from clarion_kit.vocabulary import Channel, Receipt
 from clarion_tracker.funnel import Funnel
-from clarion_tracker.inbound import DeliveryReceipt, InboundRow, Reported, Result, Settled
+from clarion_tracker.inbound import AddressNews, DeliveryReceipt, InboundRow, Reading, Segment, Settled, Target
 
 
 class Inbound(Protocol):
@@ -39,8 +39,76 @@ class Deliveries(Protocol):
         """Gives the deliveries that changed; only those that are `sent` do. Raises Unavailable."""
         ...
 
-    async def states(self, delivery_ids: Sequence[UUID]) -> Mapping[UUID, DeliveryState]:
-        """Raises Unavailable."""
+    async def targets(self, delivery_ids: Collection[UUID]) -> Mapping[UUID, Target]:
+        """Those that exist. Raises Unavailable."""
+        ...
+
+
+class Segments(Protocol):
+    """Segments of messages that have more than one."""
+
+    async def find(self, receipt_keys: Sequence[str]) -> Mapping[str, Segment]:
+        """Segments by the key that their receipts are found by. Raises Unavailable."""
+        ...
+
+    async def raise_receipts(self, receipts: Sequence[tuple[Segment, Receipt]]) -> Mapping[UUID, Receipt | None]:
+        """Note receipts; gives what follows for their deliveries: undelivered as soon as one segment is, delivered once all
+        are, else None. Raises Unavailable."""
+        ...
+
+    async def prune(self, older_than: timedelta, limit: int) -> int:
+        """Forget old segments; gives how many. Raises Unavailable."""
+        ...
+
+
+class Addresses(Protocol):
+    """Whoever owns addresses and their suppression lists."""
+
+    async def tell(self, news: Sequence[AddressNews]) -> Collection[AddressNews]:
+        """Pass news on, durably and as often as one likes; gives those whose address nobody can know. Raises Unavailable."""
+        ...
+
+
+class Wishes(Protocol):
+    """Whoever owns wishes."""
+
+    async def unsubscribe(self, app_id: int, recipient_ref: UUID, category: str, channel: Channel) -> None:
+        """Durable once it returns; a recipient who is gone has nothing to be told. Raises Unavailable."""
+        ...
+
+
+class Categories(Protocol):
+    """The categories of every app."""
+
+    def category(self, app_id: int, category_id: int) -> str | None:
+        """Its name. Raises Unavailable before they were read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A provider account, opened. `settings`: its credential document."""
+
+    app_id: int
+    lane_id: int
+    revision: int
+    settings: bytes = field(repr=False)
+
+
+class Accounts(Protocol):
+    """The provider accounts of every app."""
+
+    async def account(self, lane_id: int, kind: str = "") -> Account | None:
+        """The account of that id and kind (empty: any). Raises Unavailable, also before accounts were read."""
+        ...
+
+
+class Arrivals(Protocol):
+    """Where what comes in rests until it is applied."""
+
+    async def store(self, app_id: int, lane_id: int, provider: str, kind: str, body: bytes, identity: bytes) -> bool:
+        """Returns after the COMMIT; False: a call of the same `identity` is there already. Raises Unavailable, and
+        DomainError STORAGE_FULL."""
         ...
 
 
@@ -52,17 +120,42 @@ class Statistics(Protocol):
         ...
 
 
-Read = Callable[[bytes], Reported | Result]
-"""Reads a raw receipt, or says at once what becomes of its row."""
+Read = Callable[[bytes], Reading]
+"""Reads a raw row; never raises for what is in it."""
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""GETs an https URL that was checked. Raises Unavailable."""
+
+
+class BodyTooLarge(Exception):
+    """A request's body is longer than it may be; the rest was not read."""
+
+
+class Body(Protocol):
+    """A request's body, read when it is wanted."""
+
+    async def read(self, limit: int) -> bytes:
+        """All of it. Raises BodyTooLarge, having read at most `limit` bytes and one piece more."""
+        ...
+
+
+class NoBody:
+    """Of a request without one."""
+
+    async def read(self, limit: int) -> bytes:
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request, as far as pages look at it; `path` without the query."""
+    """An HTTP request; `path` without the query, header names in lower case."""
 
     method: str
     path: str
     user_agent: str = ""
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = field(default_factory=NoBody)
 
 
 @dataclass(frozen=True, slots=True)

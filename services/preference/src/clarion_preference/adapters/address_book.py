@@ -14,13 +14,16 @@ from clarion_preference.recipients import (
     SealedAddress,
     Sought,
 )
+from clarion_preference.suppressions import SuppressionReason
 
 MAX_USED = 64
 """Addresses of a recipient that are used: the newest ones. Devices that fell silent must not pile up without end."""
 
 _REACHABLE = f"""
 SELECT q.position, r.locale, r.time_zone, r.country, r.wishes, r.revision,
-       a.channel, uuid_send(a.address_id) AS address_id, a.sealed, a.hint
+       a.channel, uuid_send(a.address_id) AS address_id, a.sealed, a.hint,
+       (SELECT s.reason FROM preference.suppression s WHERE s.address_id = a.address_id AND s.listed
+        ORDER BY s.reason LIMIT 1) AS suppressed
 FROM unnest($1::int4[], $2::uuid[], $3::int4[]) WITH ORDINALITY AS q (app_id, recipient_ref, channels, position)
 JOIN preference.recipient r ON r.app_id = q.app_id AND r.recipient_ref = q.recipient_ref
 LEFT JOIN LATERAL (
@@ -46,7 +49,7 @@ class PostgresAddressBook:
                 [_bits(one.channels) for one in sought],
             )
         found: list[Reachable | None] = [None] * len(sought)
-        for position, locale, time_zone, country, wishes, revision, channel, address_id, sealed, hint in rows:
+        for position, locale, time_zone, country, wishes, revision, channel, address_id, sealed, hint, why_not in rows:
             known = found[position - 1]
             if known is None:
                 known = found[position - 1] = Reachable(
@@ -57,7 +60,9 @@ class PostgresAddressBook:
                     revision,
                     {},
                 )
-            if channel is not None:
+            if why_not is not None:
+                known.suppressed.setdefault(channel, SuppressionReason(why_not))
+            elif channel is not None:
                 known.addresses.setdefault(channel, []).append(SealedAddress(address_id, sealed, hint))
         return found
 

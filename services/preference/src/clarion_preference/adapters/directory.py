@@ -11,7 +11,7 @@ from clarion_kit.vocabulary import Channel
 from clarion_ledger.db import Pool, connection
 from clarion_ledger.keys import KeyRing
 from clarion_preference.adapters.documents import from_document, to_document
-from clarion_preference.adapters.sealed_address import Stored, address_id, blind_index, seal, unseal
+from clarion_preference.adapters.sealed_address import Stored, address_id, app_sealer, blind_index, seal, unseal
 from clarion_preference.addresses import Address
 from clarion_preference.domain import Wishes
 from clarion_preference.recipients import (
@@ -120,22 +120,28 @@ class PostgresDirectory:
         )
 
     async def change_wishes(self, app_id: int, recipient_id: str, change: Callable[[Wishes], Wishes]) -> int:
-        ref = _reference(app_id, recipient_id)
+        revision = await self._change_wishes(app_id, _reference(app_id, recipient_id), change)
+        if revision is None:
+            raise _not_found(recipient_id)
+        return revision
+
+    async def change_wishes_of(self, app_id: int, recipient_ref: UUID, change: Callable[[Wishes], Wishes]) -> int:
+        revision = await self._change_wishes(app_id, recipient_ref, change)
+        if revision is None:
+            raise DomainError(ErrorReason.RECIPIENT_NOT_FOUND, "there is no such recipient")
+        return revision
+
+    async def _change_wishes(self, app_id: int, ref: UUID, change: Callable[[Wishes], Wishes]) -> int | None:
         async with connection(self._pool) as db, db.transaction():
             row = await db.fetchrow(f"{_RECIPIENT} FOR UPDATE", app_id, ref)
             if row is None:
-                raise _not_found(recipient_id)
+                return None
             document = to_document(change(from_document(row["wishes"])))
             revision: int = await db.fetchval(_SET_WISHES, app_id, ref, document, 0)
         return revision
 
     async def _sealer(self, app_id: int) -> AppSealer:
-        try:
-            return await self._keys.sealer(app_id)
-        except KeyError:
-            raise DomainError(
-                ErrorReason.APP_NOT_FOUND, "there is no such app", metadata={"app": str(app_id)}
-            ) from None
+        return await app_sealer(self._keys, app_id)
 
     async def _upsert(
         self, app_id: int, sealer: AppSealer, updates: Sequence[RecipientUpdate]

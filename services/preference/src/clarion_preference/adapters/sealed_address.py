@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from clarion.types.v1 import address_pb2
+from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import AppSealer
-from clarion_preference.addresses import Address
+from clarion_ledger.keys import KeyRing
+from clarion_preference.adapters.number_hints import number_hint
+from clarion_preference.addresses import Address, PhoneNumber
 from clarion_preference.wire import address_from_proto, address_to_proto
 
 _TABLE = "address"
@@ -24,6 +27,14 @@ class Stored:
     sealed: bytes = field(repr=False)
 
 
+async def app_sealer(keys: KeyRing, app_id: int) -> AppSealer:
+    """Raises APP_NOT_FOUND."""
+    try:
+        return await keys.sealer(app_id)
+    except KeyError:
+        raise DomainError(ErrorReason.APP_NOT_FOUND, "there is no such app", metadata={"app": str(app_id)}) from None
+
+
 def blind_index(sealer: AppSealer, address: Address) -> bytes:
     """Equal for two addresses of an app that are the same."""
     return sealer.blind_index(f"address {address.channel.slug}", address.identity.encode())
@@ -38,7 +49,9 @@ def seal(sealer: AppSealer, app_id: int, address: Address) -> Stored:
     index = blind_index(sealer, address)
     id_ = address_id(app_id, index)
     plaintext = address_to_proto(address).SerializeToString()
-    return Stored(id_, address.channel, address.hint, index, sealer.seal(_TABLE, id_.bytes, _COLUMN, plaintext))
+    # A number's hint needs the app's key, so it is not the address's own.
+    hint = number_hint(sealer, address) if isinstance(address, PhoneNumber) else address.hint
+    return Stored(id_, address.channel, hint, index, sealer.seal(_TABLE, id_.bytes, _COLUMN, plaintext))
 
 
 def unseal(sealer: AppSealer, id_: UUID, sealed: bytes) -> Address:

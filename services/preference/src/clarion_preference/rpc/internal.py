@@ -1,7 +1,6 @@
-"""The internal PreferenceService: wishes and addresses for planner and dispatchers, in batches."""
+"""The internal PreferenceService: wishes and addresses for planner and dispatchers, what the tracker heard; in batches."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import grpc
@@ -11,25 +10,31 @@ from clarion.internal.preference.v1 import preference_service_pb2_grpc as pb_grp
 from clarion.notification.v1 import state_pb2
 from clarion_kit.validate import NAME, Faults
 from clarion_kit.vocabulary import Channel
-from clarion_preference.domain import Question, closed_gate
-from clarion_preference.ports import AddressBook
-from clarion_preference.recipients import DeadAddress, Reachable, Sought
+from clarion_preference.domain import Question, closed_gate, switched
+from clarion_preference.ports import AddressBook, Directory, SuppressionList
+from clarion_preference.recipients import Reachable, Sought
+from clarion_preference.rpc.reading_reports import (
+    MAX_ITEMS,
+    read_dead,
+    read_lifts,
+    read_reach,
+    read_suppressions,
+)
+from clarion_preference.suppressions import Decided
 
 Context = grpc.aio.ServicerContext[object, object]
 
-MAX_ITEMS = 1_000
 _UUID_BYTES = 16
 _CHANNELS: Mapping[int, Channel] = {int(channel): channel for channel in Channel}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_UNIX_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999, where Python's calendar ends."""
 
 
 class InternalPreferenceRpc(pb_grpc.PreferenceServiceServicer):
     """Answers for the app of each item."""
 
-    def __init__(self, book: AddressBook) -> None:
+    def __init__(self, book: AddressBook, suppressions: SuppressionList, directory: Directory) -> None:
         self._book = book
+        self._suppressions = suppressions
+        self._directory = directory
 
     async def Resolve(self, request: pb.ResolveRequest, context: Context) -> pb.ResolveResponse:
         _check_queries(request.queries)
@@ -44,18 +49,43 @@ class InternalPreferenceRpc(pb_grpc.PreferenceServiceServicer):
         return response
 
     async def ReportDead(self, request: pb.ReportDeadRequest, context: Context) -> pb.ReportDeadResponse:
-        _check_dead(request.addresses)
-        disabled = await self._book.report_dead(
-            [
-                DeadAddress(
-                    address.app_id,
-                    UUID(bytes=address.address_id),
-                    _EPOCH + timedelta(milliseconds=address.dead_since_ms),
-                )
-                for address in request.addresses
-            ]
+        return pb.ReportDeadResponse(disabled=await self._book.report_dead(read_dead(request.addresses)))
+
+    async def Suppress(self, request: pb.SuppressRequest, context: Context) -> pb.SuppressResponse:
+        decisions, positions, refused = read_suppressions(request.items)
+        decided = await self._suppressions.put(decisions) if decisions else _NOTHING
+        return pb.SuppressResponse(added=decided.moved, refused=_positions(refused, positions, decided))
+
+    async def LiftStops(self, request: pb.LiftStopsRequest, context: Context) -> pb.LiftStopsResponse:
+        decisions, positions, refused = read_lifts(request.items)
+        decided = await self._suppressions.lift(decisions) if decisions else _NOTHING
+        return pb.LiftStopsResponse(lifted=decided.moved, refused=_positions(refused, positions, decided))
+
+    async def ReportReach(self, request: pb.ReportReachRequest, context: Context) -> pb.ReportReachResponse:
+        return pb.ReportReachResponse(suppressed=await self._suppressions.report_reach(read_reach(request.items)))
+
+    async def Unsubscribe(self, request: pb.UnsubscribeRequest, context: Context) -> pb.UnsubscribeResponse:
+        faults = Faults()
+        faults.require("app_id", request.app_id > 0, "required")
+        faults.require("recipient_ref", len(request.recipient_ref) == _UUID_BYTES, "must be 16 bytes")
+        faults.name("category", request.category)
+        faults.require("channel", request.channel in _CHANNELS, "required")
+        faults.raise_if_any()
+        # Somebody who unsubscribes is not told that there are too many choices: categories bound their number.
+        revision = await self._directory.change_wishes_of(
+            request.app_id,
+            UUID(bytes=request.recipient_ref),
+            lambda wishes: switched(wishes, _CHANNELS[request.channel], request.category, enabled=False),
         )
-        return pb.ReportDeadResponse(disabled=disabled)
+        return pb.UnsubscribeResponse(revision=revision)
+
+
+_NOTHING = Decided(0, ())
+
+
+def _positions(refused: Sequence[int], positions: Sequence[int], decided: Decided) -> list[int]:
+    """Positions in the request of what was refused by itself and of what nobody knows."""
+    return sorted([*refused, *(positions[place] for place in decided.unknown)])
 
 
 def _fill(resolved: pb.Resolved, query: pb.ResolveRequest.Query, reachable: Reachable) -> None:
@@ -68,7 +98,13 @@ def _fill(resolved: pb.Resolved, query: pb.ResolveRequest.Query, reachable: Reac
     question = Question(query.category, query.critical, query.opt_in_required)
     for number in query.channels:
         addresses = reachable.addresses.get(number, ())
-        closed = closed_gate(reachable.wishes, question, _CHANNELS[number], reachable=bool(addresses))
+        closed = closed_gate(
+            reachable.wishes,
+            question,
+            _CHANNELS[number],
+            reachable=bool(addresses),
+            suppressed=reachable.suppressed.get(number),
+        )
         if closed is None:
             answer = resolved.channels.add(channel=number)
             for address_id, sealed, hint in addresses:
@@ -103,14 +139,3 @@ def _query_faults(query: pb.ResolveRequest.Query) -> Iterator[tuple[str, str]]:
         yield "channels", "must be known channels, at least one"
     if len(set(channels)) != len(channels):
         yield "channels", "must not repeat"
-
-
-def _check_dead(addresses: Sequence[pb.ReportDeadRequest.DeadAddress]) -> None:
-    faults = Faults()
-    faults.require("addresses", 1 <= len(addresses) <= MAX_ITEMS, f"must be 1-{MAX_ITEMS:,}")
-    for index, address in enumerate(addresses):
-        with faults.within(f"addresses[{index}]."):
-            faults.require("app_id", address.app_id > 0, "required")
-            faults.require("address_id", len(address.address_id) == _UUID_BYTES, "must be 16 bytes")
-            faults.require("dead_since_ms", 0 < address.dead_since_ms <= _MAX_UNIX_MS, "must be Unix milliseconds")
-    faults.raise_if_any()

@@ -24,11 +24,8 @@ def read_channel(faults: Faults, field: str, number: int) -> Channel | None:
     """A channel, None if it is unspecified or at fault."""
     if number == 0:
         return None
-    try:
-        return Channel(number)
-    except ValueError:
-        faults.add(field, "is not a known channel")
-        return None
+    channel = Channel(number)
+    return channel if faults.require(field, channel.known, "is not a known channel") else None
 
 
 def _channels_off(faults: Faults, message: recipient.Wishes) -> frozenset[Channel]:

@@ -111,7 +111,13 @@ DECLARE
     worn record;
     suppressed int8 := 0;
 BEGIN
-    PERFORM FROM preference.address a WHERE a.address_id = ANY (ids) ORDER BY a.address_id FOR NO KEY UPDATE;
+    -- Nearly all mails arrive, and nearly none at an address that bounced: those lock nothing.
+    PERFORM FROM preference.address a
+    WHERE a.address_id IN (
+        SELECT i.id FROM unnest(ids, arrived) AS i (id, arrived)
+        WHERE NOT i.arrived OR EXISTS (SELECT FROM preference.soft_bounce b WHERE b.address_id = i.id)
+    )
+    ORDER BY a.address_id FOR NO KEY UPDATE;
     INSERT INTO preference.soft_bounce (bounced_at, address_id, delivery_id)
     SELECT least(i.at, now()), i.id, i.delivery
     FROM unnest(app_ids, ids, deliveries, moments, arrived) AS i (app_id, id, delivery, at, arrived)

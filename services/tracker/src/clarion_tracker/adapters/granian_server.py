@@ -21,7 +21,7 @@ from granian.server.embed import Server
 from clarion_kit.errors import Unavailable
 from clarion_kit.rpc.server import PortInUse
 from clarion_kit.tls import TlsFiles
-from clarion_tracker.ports import Handler, Reply, Request
+from clarion_tracker.ports import BodyTooLarge, Handler, Reply, Request
 
 log = logging.getLogger(__name__)
 
@@ -103,29 +103,52 @@ class GranianServer:
         )
 
 
+class _RsgiBody:
+    """A body as it comes in, piece by piece."""
+
+    def __init__(self, protocol: RSGIHTTPProtocol) -> None:
+        self._protocol = protocol
+
+    async def read(self, limit: int) -> bytes:
+        body = bytearray()
+        async for piece in self._protocol:
+            body += piece
+            if len(body) > limit:
+                raise BodyTooLarge
+        return bytes(body)
+
+
 class _Application:
-    """RSGI entry; bodies are not read, no page takes one yet."""
+    """RSGI entry."""
 
     def __init__(self, handler: Handler, limit: timedelta) -> None:
         self._handler = handler
         self._limit_seconds = limit.total_seconds()
 
     async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
-        request = Request(scope.method, scope.path, scope.headers.get("user-agent") or "")
+        headers = dict(scope.headers.items())
+        request = Request(
+            scope.method,
+            scope.path,
+            headers.get("user-agent", ""),
+            scope.query_string,
+            headers,
+            _RsgiBody(protocol),
+        )
         try:
             async with asyncio.timeout(self._limit_seconds):
                 reply = await self._handler(request)
         except TimeoutError:
             reply = Reply(503, body=b"no answer in time\n")
-        headers = [
+        answered = [
             ("content-type", reply.content_type),
             ("content-length", str(len(reply.body))),
             *reply.headers.items(),
         ]
         if request.method == "HEAD":
-            protocol.response_empty(reply.status, headers)
+            protocol.response_empty(reply.status, answered)
         else:
-            protocol.response_bytes(reply.status, headers, reply.body)
+            protocol.response_bytes(reply.status, answered, reply.body)
 
 
 class _BoundServer(Server):

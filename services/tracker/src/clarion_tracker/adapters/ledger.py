@@ -1,6 +1,6 @@
 """Deliveries and statistics from the ledger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -8,9 +8,11 @@ from clarion_kit.vocabulary import DeliveryState
 from clarion_ledger import reading, receipts
 from clarion_ledger.db import Pool, connection
 from clarion_tracker.funnel import Counted, Funnel
-from clarion_tracker.inbound import DeliveryReceipt
+from clarion_tracker.inbound import DeliveryReceipt, Target
 
-_STATES = "SELECT id, state FROM ledger.delivery WHERE id = ANY ($1) AND id BETWEEN $2 AND $3"
+_TARGETS = """
+SELECT id, app_id, address_id, state FROM ledger.delivery WHERE id = ANY ($1) AND id BETWEEN $2 AND $3
+"""
 
 
 class Ledger:
@@ -27,10 +29,12 @@ class Ledger:
             self._pool, [receipts.ReceiptFor(one.delivery_id, one.receipt, one.code) for one in raised]
         )
 
-    async def states(self, delivery_ids: Sequence[UUID]) -> Mapping[UUID, DeliveryState]:
+    async def targets(self, delivery_ids: Collection[UUID]) -> Mapping[UUID, Target]:
         async with connection(self._pool) as db:
-            rows = await db.fetch(_STATES, delivery_ids, min(delivery_ids), max(delivery_ids))
-        return {row["id"]: DeliveryState(row["state"]) for row in rows}
+            rows = await db.fetch(_TARGETS, list(delivery_ids), min(delivery_ids), max(delivery_ids))
+        return {
+            row["id"]: Target(row["id"], row["app_id"], row["address_id"], DeliveryState(row["state"])) for row in rows
+        }
 
     async def funnel(self, app_id: int, since: datetime, until: datetime) -> Funnel:
         accepted, rows = await reading.funnel(self._pool, app_id, since, until)

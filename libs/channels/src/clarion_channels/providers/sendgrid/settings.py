@@ -34,6 +34,9 @@ class SendGridSettings(BaseModel):
     from_name: Annotated[str, AfterValidator(_line)] = Field(default="", max_length=128)
     categories: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(default=(), max_length=10)
     sandbox_mode: bool = Field(default=False, description="SendGrid checks the mails and sends none.")
+    webhook_public_key: str = Field(
+        default="", max_length=1024, description="The Event Webhook's key (base64 SPKI); empty: no receipts."
+    )
     base_url: str = Field(default="https://api.sendgrid.com", pattern=r"^https://[^/?#]+$")
     ca_file: Path | None = None
     """Trust these certificates (PEM) beside the system's."""

@@ -44,6 +44,9 @@ class SesSettings(BaseModel):
     tags: Annotated[dict[_Word, _Word], AfterValidator(_not_ours)] = Field(
         default={}, max_length=20, description="EmailTags of every mail; they come back in its events."
     )
+    topic_arns: tuple[
+        Annotated[str, Field(pattern=r"^arn:aws(-cn)?:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$")], ...
+    ] = Field(default=(), max_length=10, description="SNS topics whose notifications count.")
     base_url: str = Field(
         default="", pattern=r"^(https://[^/?#A-Z]+)?$", description="Empty: https://email.<region>.amazonaws.com."
     )

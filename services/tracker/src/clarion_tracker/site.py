@@ -1,0 +1,29 @@
+"""The tracker's HTTP paths, and who answers below them."""
+
+import re
+
+from clarion_tracker.callbacks import Callbacks
+from clarion_tracker.pages import Pages
+from clarion_tracker.ports import Reply, Request
+from clarion_tracker.unsubscribe import Unsubscribing
+
+_CALLBACK = re.compile(r"/v1/callbacks/([a-z]{1,16})/([^/]{1,16})")
+_UNSUBSCRIBE = re.compile(r"/u/([^/]*)")
+
+
+class Site:
+    """Answers every request."""
+
+    def __init__(self, pages: Pages, callbacks: Callbacks, unsubscribing: Unsubscribing) -> None:
+        self._pages = pages
+        self._callbacks = callbacks
+        self._unsubscribing = unsubscribing
+
+    async def answer(self, request: Request) -> Reply:
+        callback = _CALLBACK.fullmatch(request.path)
+        if callback is not None:
+            return await self._callbacks.answer(request, callback[1], callback[2])
+        unsubscribe = _UNSUBSCRIBE.fullmatch(request.path)
+        if unsubscribe is not None:
+            return await self._unsubscribing.answer(request, unsubscribe[1])
+        return await self._pages.answer(request)
