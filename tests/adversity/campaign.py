@@ -19,6 +19,8 @@ from .world import open_world
 log = logging.getLogger(__name__)
 
 ROLLING = "rolling"
+ROLLING_PER_SECOND = 200
+"""Half of all daemons start anew at once: on two cores that leaves no room for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ async def _roll(running: Trial, rounds: int) -> None:
     """Rolling restarts in a phase of their own, whose figures must all be 0."""
     report, register = running.report, running.world.register
     await running.recovered("the storm")
+    running.load.go_at(ROLLING_PER_SECOND)
     running.load.phase = ROLLING
     for number in range(rounds):
         began = time.monotonic()

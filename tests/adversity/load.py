@@ -37,13 +37,13 @@ class _Pace:
     """Turns at an even rate; time that was lost is not made up for."""
 
     def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
+        self.per_second = per_second
         self._due = 0.0
 
     def pause(self, size: int) -> float:
         """Take the next turn for `size` items; gives how long to wait for it, in seconds."""
         now = asyncio.get_running_loop().time()
-        self._due = max(self._due, now) + size / self._per_second
+        self._due = max(self._due, now) + size / self.per_second
         return self._due - now
 
 
@@ -61,6 +61,13 @@ class Load:
         self._room.set()
         self._stopping = asyncio.Event()
         self.phase = "main"
+        self._singles_pace = _Pace(rate.per_second * _UNARY_SHARE)
+        self._batches_pace = _Pace(rate.per_second * (1 - _UNARY_SHARE))
+
+    def go_at(self, per_second: float) -> None:
+        """Another pace from now on."""
+        self._singles_pace.per_second = per_second * _UNARY_SHARE
+        self._batches_pace.per_second = per_second * (1 - _UNARY_SHARE)
 
     def stop(self) -> None:
         """No new events; what is open gets its last word."""
@@ -68,14 +75,13 @@ class Load:
 
     async def run(self) -> None:
         """Hand in until stopped. Events that are unknown then are asked about for a minute more."""
-        singles, batches = (_Pace(self._rate.per_second * share) for share in (_UNARY_SHARE, 1 - _UNARY_SHARE))
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch())
             async with asyncio.TaskGroup() as callers:
                 for number in range(self._rate.batchers):
-                    callers.create_task(self._batches(batches, Random(f"{self._seed} batch {number}")))
+                    callers.create_task(self._batches(self._batches_pace, Random(f"{self._seed} batch {number}")))
                 for number in range(self._rate.callers):
-                    callers.create_task(self._singles(singles, Random(f"{self._seed} single {number}")))
+                    callers.create_task(self._singles(self._singles_pace, Random(f"{self._seed} single {number}")))
             watching.cancel()
 
     async def _batches(self, pace: _Pace, random: Random) -> None:

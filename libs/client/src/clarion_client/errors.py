@@ -47,7 +47,7 @@ class ClarionError(Exception):
     @property
     def retryable(self) -> bool:
         """Whether the same request, with the same event id, may succeed later."""
-        return self.code is grpc.StatusCode.UNAVAILABLE or self.overloaded
+        return isinstance(self, Unavailable) or self.overloaded
 
     @property
     def overloaded(self) -> bool:
@@ -94,7 +94,8 @@ class ResourceExhausted(ClarionError):
 
 
 class Unavailable(ClarionError):
-    """The server or something behind it does not answer. Whether the call took effect is unknown."""
+    """The server or something behind it does not answer, or a server that stops gave the call up (`code` CANCELLED).
+    Whether the call took effect is unknown."""
 
 
 class DeadlineExceeded(ClarionError):
@@ -110,7 +111,7 @@ class Aborted(ClarionError):
 
 
 class Cancelled(ClarionError):
-    """The client was closed, or the server gave the call up."""
+    """The client was closed during the call."""
 
 
 class Unimplemented(ClarionError):
@@ -143,6 +144,7 @@ _CLASSES: Mapping[grpc.StatusCode, type[ClarionError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.ABORTED: Aborted,
-    grpc.StatusCode.CANCELLED: Cancelled,
+    # Who cancels here gets an error of the language's own; from the wire it is the server that gave up.
+    grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
 }

@@ -115,7 +115,10 @@ class SyncCore:
             )
             answer: ResponseT = multi(request, timeout=timeout_seconds, metadata=metadata)
         except grpc.RpcError as error:
-            raise from_sync_error(error, trace.sampled_trace_id if trace else "") from error
+            failed = from_sync_error(error, trace.sampled_trace_id if trace else "")
+            if failed.code is grpc.StatusCode.CANCELLED and self._closed.is_set():
+                raise Cancelled("the client was closed during the call", code=failed.code) from error
+            raise failed from error
         except ValueError as error:
             # What gRPC raises on a channel that was closed between two attempts.
             if not self._closed.is_set():
