@@ -4,12 +4,15 @@ import asyncio
 import re
 import urllib.request
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
 import pytest_asyncio
 
-from clarion_client import AsyncClient, Notification
+from clarion.category.v1.category_service_pb2 import Category
+from clarion_client import AsyncClient, Channel, Notification, Priority
 from clarion_kit import mesh
 from clarion_kit.vocabulary import DeliveryState
 
@@ -17,8 +20,14 @@ from . import shop
 from .gap import Gap
 from .world import World, open_world
 
-_SAMPLE = re.compile(r"^(clarion_\w+?(?:_total|_count))(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
+# What a replica counts, and for monitors, which only look, when they last did.
+_SAMPLE = re.compile(
+    r"^((?:clarion|rpc)_\w+?(?:_total|_count)|clarion_monitor_last_look_timestamp_seconds)(?:\{[^}]*\})? ([0-9.e+]+)$",
+    re.MULTILINE,
+)
 _SENDS = 20
+_SCHEDULED = 100
+_CAPPED = 400
 _ENDS_WITHIN_SECONDS = 60.0
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -79,6 +88,18 @@ async def test_every_replica_of_every_daemon_takes_part_in_the_work(world: World
     random = Random("work")
     notifications: list[Notification] = [shop.drawn(random, f"work-{number}") for number in range(4_000)]
 
+    capped = Category(name="capped")  # what the rate limiter has to do where nothing is paced
+    cap = capped.caps.add(limit=10_000)
+    cap.window.FromTimedelta(timedelta(hours=1))
+    await world.client.categories.put(capped)
+    notifications += [
+        shop.notification(f"work-capped-{number}", f"p{number}", Channel.IOS, "capped", Priority.NORMAL)
+        for number in range(_CAPPED)
+    ]
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    for number in range(_SCHEDULED):  # what schedulers have to do where nothing fails
+        at = soon + timedelta(milliseconds=50 * number)
+        notifications.append(replace(shop.drawn(random, f"work-later-{number}"), deliver_at=at))
     outcomes = [outcome async for outcome in world.client.send_many(notifications, batches_in_flight=4)]
     for number in range(_SENDS):
         await world.client.send(shop.drawn(random, f"work-single-{number}"))

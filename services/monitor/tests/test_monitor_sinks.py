@@ -36,8 +36,16 @@ class WebServer:
     url: str = ""
     answer: bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """End every connection; what is left open would be found by the garbage collector amid another test."""
+        for writer in self.writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self.writers), return_exceptions=True)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode().split("\r\n")[1:-2]
@@ -60,6 +68,7 @@ async def web() -> AsyncIterator[WebServer]:
         yield serving
     finally:
         server.close()
+        await serving.close()
 
 
 @asynccontextmanager

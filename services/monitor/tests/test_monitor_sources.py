@@ -306,6 +306,7 @@ async def test_ten_thousand_failures_of_one_cause_are_one_alert_of_two_monitors(
             told.append(await hook.told.get())
         stopping.set()
     server.close()
+    await hook.close()
 
     assert [message["status"] for message in told] == ["alert", "resolved"] * 2
     assert {message["incident"] for message in told} == {f"failures/failures {lane_id} 503"}
@@ -318,8 +319,16 @@ class Hook:
 
     def __init__(self) -> None:
         self.told: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def close(self) -> None:
+        """End every connection; what is left open would be found by the garbage collector amid another test."""
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
