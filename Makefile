@@ -38,6 +38,7 @@ test: $(READY) ## Run every test (real servers, no Docker).
 	@$(BIN)/pytest
 
 chaos: $(READY) ## Prove that nothing is lost under 300 faults (up to 40 minutes; as root also power loss and full disks).
+	@$(BIN)/pytest -m chaos tests/adversity
 	@$(BIN)/python -m tests.adversity --seed $(or $(SEED),1)
 
 chaos-smoke: $(READY) ## The short form of chaos (two minutes).

@@ -30,7 +30,7 @@ _SCHEDULED = 100
 _CAPPED = 400
 _ENDS_WITHIN_SECONDS = 60.0
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
