@@ -1,6 +1,7 @@
 """Consumers that were paused, deleted or stuck give their messages out again."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from clarion_kit.bus import BusUnavailable, JetStreamBus, LaneMissing
 from clarion_kit.subjects import Stream, Subjects, plan_lane
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Priority
+from clarion_local.servers.nats import NatsServer
 
 PLAN = plan_lane(Priority.NORMAL)
 HOUR = timedelta(hours=1)
@@ -85,3 +87,30 @@ async def test_probe_fails_where_nothing_stores(nats_url: str, telemetry: Teleme
     async with JetStreamBus.connect(nats_url, "test", Subjects("nobody"), telemetry) as bus:
         with pytest.raises(BusUnavailable):
             await bus.probe()
+
+
+async def test_consumer_whose_files_are_corrupt_is_served_again_by_a_new_stream(
+    tmp_path: Path, subjects: Subjects, telemetry: Telemetry
+) -> None:
+    server = NatsServer(tmp_path)
+    await server.start()
+    try:
+        async with JetStreamBus.connect(server.url(), "test", subjects, telemetry) as bus:
+            await bus.ensure_topology()
+            await bus.publish(PLAN, [bytes(16)])
+            before = await bus.stream_identity(Stream.PLAN)
+        await server.stop()
+        [state] = server.store.rglob(f"{PLAN.name}/o.dat")
+        state.write_bytes(bytes(20))  # what a file system leaves of a write that its power loss cut short
+        await server.start()
+        async with JetStreamBus.connect(server.url(), "test", subjects, telemetry) as bus:
+            with pytest.raises(LaneMissing):
+                await bus.consumer(PLAN)
+
+            await bus.ensure_topology()
+            await bus.publish(PLAN, [bytes(16)])
+
+            assert await taken(bus) == 1
+            assert (await bus.stream_identity(Stream.PLAN))[0] > before[0]
+    finally:
+        await server.stop()

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext, api
 from nats.js.api import RawStreamMsg
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 from opentelemetry.trace import SpanKind
 
 from clarion.bus.v1.work_pb2 import Kind, Work
@@ -47,6 +47,8 @@ FIRST_CONNECTION = timedelta(seconds=2)
 """How long a start waits for the bus before it goes on without."""
 DUPLICATE_WINDOW_SECONDS = 120
 _FETCH_LINGER_SECONDS = 1.0
+_NO_CONSUMER_STORE = {10_012, 10_104}
+"""What a server answers that cannot read or make a consumer's files (JSConsumerCreateErrF, JSConsumerStoreFailedErrF)."""
 _PUBLISH_CONCURRENCY = 32
 
 
@@ -427,9 +429,28 @@ class JetStreamBus:
             for spec in self._subjects.streams():
                 await self._ensure_stream(spec)
             for lane in all_lanes():
-                await self._ensure_consumer(lane)
+                try:
+                    await self._ensure_consumer(lane)
+                except APIError as refused:
+                    if refused.err_code not in _NO_CONSUMER_STORE:
+                        raise
+                    await self._replace_stream(lane.stream)
         except _AWAY as away:
             raise BusUnavailable(f"topology: {away}") from away
+
+    async def _replace_stream(self, stream: Stream) -> None:
+        """Make a stream anew with its consumers. A server that lost its power may find a consumer's state in pieces: it then
+        serves no such consumer, makes none of that name, and has none to delete. Only the stream takes the pieces with
+        it, and the ledger brings back what it held."""
+        log.error("bus: a consumer's files cannot be used, its stream is made anew", extra={"stream": stream})
+        with suppress(NotFoundError):
+            await self._jetstream.delete_stream(self._subjects.stream_name(stream))
+        for spec in self._subjects.streams():
+            if spec.stream is stream:
+                await self._ensure_stream(spec)
+        for lane in all_lanes():
+            if lane.stream is stream:
+                await self._ensure_consumer(lane)
 
     async def _ensure_consumer(self, lane: Lane) -> None:
         await self._jetstream.add_consumer(
