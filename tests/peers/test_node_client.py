@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import shutil
-from collections.abc import Callable
+import os
 from pathlib import Path
 
 import pytest
@@ -18,22 +17,20 @@ HERE = Path(__file__).resolve().parent
 PROTOS = HERE.parents[1] / "protos"
 
 
-async def test_node_client_sends_from_the_protos_alone(stack: Stack, npm_install: Callable[..., Path]) -> None:
-    folder = await asyncio.to_thread(npm_install, "grpc-js", "@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.1")
-    shutil.copy(HERE / "node_client.js", folder)
+async def test_node_client_sends_from_the_protos_alone(stack: Stack, node_modules: Path) -> None:
     async with open_shop(stack, "from-node") as shop:
         await shop.client.recipients.upsert(shop.everywhere("u1", android="node-device-" + "x" * 60))
 
         client = await asyncio.create_subprocess_exec(
             "node",
-            "node_client.js",
+            str(HERE / "node_client.js"),
             stack.endpoints.gateway,
             stack.endpoints.ca_file,
             shop.app_key,
             shop.app_secret,
             str(PROTOS),
             str(Path(status_pb2.__file__).parents[2]),
-            cwd=folder,
+            env={**os.environ, "NODE_PATH": str(node_modules)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

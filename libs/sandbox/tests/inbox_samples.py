@@ -1,6 +1,8 @@
 """Messages for the inbox page, written to a ledger as the doors write them: what a shop sends, and what an attacker would."""
 
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from email.message import EmailMessage
 
@@ -94,6 +96,32 @@ def mail_bytes(subject: str, text: str, html: str = "", *, attachment: bytes = b
     return message.as_bytes().replace(b"\n", b"\r\n")
 
 
+def picture() -> bytes:
+    """A green square of 16 by 16, as PNG."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + b"\x1d\x7a\x46" * 16) * 16
+    header = struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def mail_with_picture(subject: str, html: str) -> bytes:
+    """A mail whose HTML names a picture that it brings along, with a file beside it."""
+    message = EmailMessage()
+    message["From"] = "Example Shop <orders@shop.example>"
+    message["To"] = MAILBOX
+    message["Subject"] = subject
+    message.set_content("Your table is ready.\n")
+    message.add_alternative(html, subtype="html")
+    shown = message.get_body(("html",))
+    assert isinstance(shown, EmailMessage)
+    shown.add_related(picture(), "image", "png", cid="<mark@shop.example>", filename="mark.png")
+    message.add_attachment(b"BEGIN:VCALENDAR", maintype="text", subtype="calendar", filename="pick-up.ics")
+    return message.as_bytes().replace(b"\n", b"\r\n")
+
+
 def mail(ledger: Ledger, content: bytes, *, provider: str = "smtp") -> int:
     """A mail."""
     return take(ledger, provider, MAILBOX, content, {"sender": "bounce+1@shop.example"})
@@ -134,9 +162,11 @@ def fill(ledger: Ledger) -> None:
                 "title": "Sign-in from a new device",
                 "subtitle": "Safari on a Mac",
                 "body": "Was this you? If not, change your password.",
-            }
+            },
+            "category": "sign-in",
         },
         topic=BANK,
+        clarion_actions=[{"id": "yes", "title": "It was me"}, {"id": "no", "title": "Lock my account"}],
     )
     apns(
         ledger,
@@ -171,6 +201,11 @@ def fill(ledger: Ledger) -> None:
                 "body": "It should be with you on Thursday between 9 and 12. You can still choose a neighbour or a parcel shop.",
             },
             "android": {"notification": {"channel_id": "Orders", "tag": "order-2041"}},
+            "data": {
+                "clarion_actions": json.dumps(
+                    [{"id": "shop", "title": "Parcel shop"}, {"id": "next", "title": "Neighbour"}]
+                )
+            },
         },
     )
     fcm(ledger, {"data": {"sync": "basket"}})
@@ -218,6 +253,14 @@ def fill(ledger: Ledger) -> None:
     twilio(ledger, "Your table for four is booked: Friday, 19:30. Reply C to cancel.")
     mail(
         ledger,
+        mail_with_picture(
+            "Your table is ready",
+            '<p style="font-family:sans-serif"><img src="cid:mark@shop.example" width="64" height="64" alt="Ready"> '
+            "Your table is ready. Pick it up until Saturday.</p>",
+        ),
+    )
+    mail(
+        ledger,
         mail_bytes(
             "Your invoice",
             "Dear Anna,\n\nplease find the invoice for order 2041 attached.\n\nKind regards\nExample Shop\n",
@@ -245,6 +288,7 @@ def fill_with_hostile(ledger: Ledger) -> None:
         {"alert": {"title": HOSTILE, "subtitle": HOSTILE, "body": HOSTILE}},
         topic=HOSTILE,
         clarion_image_url="javascript:window.hacked=4",
+        clarion_actions=[{"title": HOSTILE}, HOSTILE, {"title": {}}],
     )
     apns(ledger, {"alert": "\ud800 half a character"})
     fcm(
@@ -256,6 +300,7 @@ def fill_with_hostile(ledger: Ledger) -> None:
                 "image": "data:text/html,<script>window.hacked=5</script>",
             },
             "android": {"notification": {"channel_id": HOSTILE}},
+            "data": {"clarion_actions": "[" * 10_000},
         },
     )
     webpush(

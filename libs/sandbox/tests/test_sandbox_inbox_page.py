@@ -194,6 +194,24 @@ async def test_new_message_is_seen_within_two_seconds(chromium: Browser, sandbox
     assert complaints.errors == []
 
 
+async def test_mail_shows_the_picture_that_it_brings_and_names_its_files(chromium: Browser, sandbox: Sandbox) -> None:
+    samples.fill(sandbox.ledger)
+    for width in WIDTHS:
+        page, complaints = await open_inbox(chromium, sandbox, width=width)
+        await show(page, "mail")
+        await page.get_by_role("button", name="Your table is ready").click()
+        picture = page.frame_locator("iframe").get_by_alt_text("Ready")
+        await expect(picture).to_be_visible()
+        assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 16
+        files = page.get_by_role("list", name="Attachments")
+        await expect(files).to_contain_text("mark.png image/png")
+        await expect(files).to_contain_text("in the text")
+        await expect(files).to_contain_text("pick-up.ics")
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+        await page.screenshot(path=SCREENSHOTS / f"inbox-mail-picture-{width}-light.png", full_page=True)
+        assert (complaints.errors, complaints.away) == ([], [])
+
+
 async def test_open_mail_and_focus_stay_when_another_arrives(chromium: Browser, sandbox: Sandbox) -> None:
     samples.fill(sandbox.ledger)
     page, _ = await open_inbox(chromium, sandbox)
@@ -204,7 +222,7 @@ async def test_open_mail_and_focus_stay_when_another_arrives(chromium: Browser, 
     await page.locator("iframe").evaluate("frame => { frame.marked = true }")
     await opened.focus()
     samples.mail(sandbox.ledger, samples.mail_bytes("Another", "text"))
-    await expect(page.locator(".row")).to_have_count(4, timeout=WITHIN_MS)
+    await expect(page.locator(".row")).to_have_count(5, timeout=WITHIN_MS)
     assert await page.locator("iframe").evaluate("frame => frame.marked") is True
     await expect(opened).to_be_focused()
 

@@ -170,3 +170,39 @@ def test_every_content_of_every_provider_has_a_summary(provider: str, content: b
     shown = summarize(held)
     json.dumps(document(held, shown))
     assert shown.app == provider
+
+
+@pytest.mark.parametrize(
+    ("value", "titles"),
+    [
+        ([{"id": "a", "title": "Buy"}, {"id": "b", "title": "Later"}], ["Buy", "Later"]),
+        (json.dumps([{"title": "Buy"}]), ["Buy"]),
+        ([{"title": ""}, "Buy", None], None),
+        ("[[[", None),
+        ({"title": "Buy"}, None),
+        ([{"title": str(n)} for n in range(9)], ["0", "1", "2", "3"]),
+    ],
+)
+def test_actions_are_buttons_on_every_device(value: object, titles: list[str] | None) -> None:
+    iphone = json.dumps({"aps": {"alert": "Hi"}, "clarion_actions": value}).encode()
+    android = json.dumps({"message": {"notification": {"title": "Hi"}, "data": {"clarion_actions": value}}}).encode()
+    browser = json.dumps({"title": "Hi", "actions": value}).encode()
+    for provider, content in (("apns", iphone), ("fcm", android), ("webpush", browser)):
+        assert summarize(arrival(provider, content)).facts.get("actions") == titles
+
+
+def test_picture_that_a_mail_brings_is_put_into_its_html() -> None:
+    read = mail.read(samples.mail_with_picture("Hi", '<img src="cid:mark@shop.example"><img src="cid:other">'))
+    html = read.html_with_pictures() or ""
+    assert "data:image/png;base64," in html
+    assert '"cid:other"' in html
+    assert [(part.name, part.content_id in read.pictures) for part in read.attachments] == [
+        ("mark.png", True),
+        ("pick-up.ics", False),
+    ]
+
+
+def test_only_pictures_are_put_into_html() -> None:
+    hostile = samples.mail_with_picture("Hi", '<img src="cid:mark@shop.example">').replace(b"image/png", b"text/html")
+    read = mail.read(hostile)
+    assert read.html_with_pictures() == read.html

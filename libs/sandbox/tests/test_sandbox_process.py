@@ -121,6 +121,7 @@ async def test_port_is_free_again_after_the_stop(tmp_path: Path, certificate: tu
     again = settings.model_copy(
         update={
             "https_port": ports.https,
+            "http2_port": ports.http2,
             "smpp_port": ports.smpp,
             "smtp_port": ports.smtp,
             "smtps_port": ports.smtps,

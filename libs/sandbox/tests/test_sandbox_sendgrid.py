@@ -4,6 +4,8 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator
+from email import message_from_bytes
+from email.policy import default
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -186,3 +188,44 @@ async def test_magic_mailbox_chooses_the_events(
     await send(sandbox, http, document(to(f"bounce+{code}@example.org")))
     calls = await callbacks.wait_for(len(expected))
     assert [event["event"] for call in calls for event in json.loads(call.body)] == expected
+
+
+async def test_attachments_travel_in_the_mail_inline_ones_beside_the_html(sandbox: Sandbox, http: Client) -> None:
+    def file(name: str, **more: str) -> dict[str, str]:
+        return {"content": base64.b64encode(name.encode() * 40).decode(), "filename": name, **more}
+
+    files = [file("a.png", type="image/png", disposition="inline", content_id="a@x"), file("invoice.pdf")]
+    assert (await send(sandbox, http, document(attachments=files))).status == 202
+    kept = sandbox.ledger.arrival(1)
+    assert kept is not None
+    parsed = message_from_bytes(kept.content, policy=default)
+    assert [part.get_content_type() for part in parsed.walk()] == [
+        "multipart/mixed",
+        "multipart/related",
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+        "image/png",
+        "application/octet-stream",
+    ]
+    inline, attached = [part for part in parsed.walk() if part.get_filename()]
+    assert (inline["content-id"], inline.get_content()) == ("<a@x>", b"a.png" * 40)
+    assert (attached.get_filename(), attached.get_content_disposition()) == ("invoice.pdf", "attachment")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "x",
+        [1],
+        [{"filename": "a"}],
+        [{"content": "AA=="}],
+        [{"content": "!", "filename": "a"}],
+        [{"content": "AA==", "filename": "a", "disposition": "sideways"}],
+        [{"content": "AA==", "filename": 'a"\r\nX: y'}],
+    ],
+)
+async def test_faulty_attachment_is_refused(sandbox: Sandbox, http: Client, fault: object) -> None:
+    response = await send(sandbox, http, document(attachments=fault))
+    assert response.status == 400
+    assert (await response.json())["errors"][0]["field"].startswith("attachments")

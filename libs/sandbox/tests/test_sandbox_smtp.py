@@ -4,11 +4,15 @@ import asyncio
 import base64
 import json
 import ssl
-from email.message import EmailMessage
+from email import message_from_bytes
+from email.message import EmailMessage, Message
+from email.policy import default
 from pathlib import Path
+from typing import cast
 
 import aiosmtplib
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from clarion_sandbox.server import Sandbox
 from clarion_sandbox.view import present
@@ -254,7 +258,7 @@ async def test_commands_injected_after_starttls_end_the_connection(
     ("line", "reply"),
     [
         ("MAIL FROM:<a@example.com> SIZE=99999999", "552 5.3.4"),
-        ("MAIL FROM:<a@example.com> RET=HDRS", "555 5.5.4"),
+        ("MAIL FROM:<a@example.com> HOLDFOR=60", "555 5.5.4"),
         ("MAIL FROM:<ä@example.com>", "553 5.6.7"),
         ("MAIL FROM:a@example.com", "501 5.5.4"),
         ("RCPT TO:<b@example.org>", "503 5.5.1"),
@@ -281,3 +285,80 @@ async def test_ehlo_offers_authentication_only_inside_tls(sandbox: Sandbox, cert
         await smtp.ehlo()
         after = {"auth": bool(smtp.supported_auth_methods), "starttls": smtp.supports_extension("starttls")}
     assert (before, after) == ({"auth": False, "starttls": True}, {"auth": True, "starttls": False})
+
+
+async def bounce_of(
+    sandbox: Sandbox, certificate: tuple[Path, Path], to: str, mail_options: list[str], rcpt_options: list[str]
+) -> list[tuple[str | None, list[str], bytes]]:
+    """Send one mail; the bounces that a server of the sender's takes within a moment."""
+    taken: list[tuple[str | None, list[str], bytes]] = []
+    came = asyncio.Event()
+
+    class Sender:
+        async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+            taken.append((envelope.mail_from, envelope.rcpt_tos, envelope.original_content or b""))
+            came.set()
+            return "250 2.0.0 Ok"
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Sender(), hostname="sender.invalid", loop=loop), "127.0.0.1", 0)
+    async with server:
+        sandbox.callback_urls.put({"smtp": f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
+        async with client(sandbox, certificate) as smtp:
+            await smtp.send_message(mail(to), mail_options=mail_options, rcpt_options=rcpt_options)
+        if "NOTIFY=NEVER" not in rcpt_options:
+            await asyncio.wait_for(came.wait(), 5)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "action", "status"),
+    [
+        ("late-550-5.1.1", [], "failed", "5.1.1"),
+        ("late-451-4.4.1", ["NOTIFY=DELAY"], "delayed", "4.4.1"),
+        ("200", ["NOTIFY=SUCCESS,FAILURE"], "delivered", "2.0.0"),
+    ],
+)
+async def test_bounce_comes_back_to_the_envelope_sender(
+    sandbox: Sandbox, certificate: tuple[Path, Path], code: str, options: list[str], action: str, status: str
+) -> None:
+    to = f"bounce+{code}+ann@example.org"
+    rcpt_options = [*options, "ORCPT=rfc822;a+2Bb@example.org"]
+    [(sender, recipients, content)] = await bounce_of(
+        sandbox, certificate, to, ["RET=HDRS", "ENVID=delivery+2B7"], rcpt_options
+    )
+    report = message_from_bytes(content, policy=default)
+    assert (sender, recipients) == ("<>", ["news@example.com"])
+    assert report.get_content_type() == "multipart/report"
+    _, status_part, returned = report.iter_parts()
+    whole, recipient = cast("list[Message[str, str]]", status_part.get_payload())
+    assert whole["Original-Envelope-Id"] == "delivery+7"
+    assert recipient["Original-Recipient"] == "rfc822;a+b@example.org"
+    assert (recipient["Final-Recipient"], recipient["Action"], recipient["Status"]) == (f"rfc822; {to}", action, status)
+    assert returned.get_content_type() == "text/rfc822-headers"
+    assert "<delivery-7@example.com>" in returned.get_content()
+    assert [entry["answer"] for entry in entries(sandbox)] == ["250"]
+
+
+async def test_sender_that_wants_no_bounce_gets_none(sandbox: Sandbox, certificate: tuple[Path, Path]) -> None:
+    to = "bounce+late-550-5.1.1@example.org"
+    assert await bounce_of(sandbox, certificate, to, [], ["NOTIFY=NEVER"]) == []
+
+
+@pytest.mark.parametrize(
+    ("mail_options", "rcpt_options"),
+    [
+        (["RET=SOME"], []),
+        (["ENVID=" + "x" * 101], []),
+        (["ENVID=a+zz"], []),
+        ([], ["NOTIFY=NEVER,FAILURE"]),
+        ([], ["NOTIFY=OFTEN"]),
+        ([], ["ORCPT=ann@example.org"]),
+    ],
+)
+async def test_faulty_dsn_parameter_is_refused(
+    sandbox: Sandbox, certificate: tuple[Path, Path], mail_options: list[str], rcpt_options: list[str]
+) -> None:
+    async with client(sandbox, certificate) as smtp:
+        with pytest.raises((aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientsRefused)):
+            await smtp.send_message(mail(), mail_options=mail_options, rcpt_options=rcpt_options)

@@ -22,7 +22,8 @@ PROVIDERS = (
 )
 
 _DATA_STAGE = "data-"
-_SMTP_CODE = re.compile(r"(?:data-)?([45]\d\d)-([245]\.\d{1,3}\.\d{1,3})")
+_LATER = "late-"
+_SMTP_CODE = re.compile(r"(?:data-|late-)?([45]\d\d)-([245]\.\d{1,3}\.\d{1,3})")
 
 
 class Special(StrEnum):
@@ -46,6 +47,8 @@ class Row:
     status: int
     reason: str
     detail: Mapping[str, object] = field(default_factory=dict)
+    is_report: bool = False
+    """The message is taken, and this is what is reported of it later."""
 
     @property
     def label(self) -> str:
@@ -117,17 +120,17 @@ def load(provider: str) -> AnswerTable:
     sections = _read(provider)
     if provider == "smpp":
         rows = {code: _row(code, smpp_status(code), entry) for code, entry in sections["rows"].items()}
-        rows |= {code: _row(code, 0, entry) for code, entry in sections["receipts"].items()}
+        rows |= {code: _row(code, 0, entry, is_report=True) for code, entry in sections["receipts"].items()}
         return AnswerTable(rows, outage="008", unlisted=_unlisted_smpp)
     if provider == "smtp":
         rows = {code: _row(code, int(code[:3]), entry) for code, entry in sections["rows"].items()}
         return AnswerTable(rows, outage="421-4.3.2", unlisted=_smtp_fallback(rows))
     if provider == "twilio":
         rows = {code: _row(code, _status(entry), entry) for code, entry in sections["rows"].items()}
-        rows |= {code: _row(code, 201, entry) for code, entry in sections["receipts"].items()}
+        rows |= {code: _row(code, 201, entry, is_report=True) for code, entry in sections["receipts"].items()}
         return AnswerTable(rows, outage="503")
     rows = {code: _row(code, int(code[:3]), entry) for code, entry in sections["rows"].items()}
-    rows |= {code: _row(code, 200, entry) for code, entry in sections.get("receipts", {}).items()}
+    rows |= {code: _row(code, 200, entry, is_report=True) for code, entry in sections.get("receipts", {}).items()}
     return AnswerTable(rows, outage="5030")
 
 
@@ -140,6 +143,11 @@ def smpp_status(code: str) -> int:
 def at_data_stage(row: Row) -> bool:
     """Whether an SMTP answer is given to the message instead of the recipient."""
     return row.code.startswith(_DATA_STAGE)
+
+
+def bounces_later(row: Row) -> bool:
+    """Whether the recipient is accepted and the SMTP answer comes back as a bounce mail."""
+    return row.code.startswith(_LATER)
 
 
 def _unlisted_smpp(code: str) -> Row | None:
@@ -171,8 +179,8 @@ def _status(entry: Mapping[str, object]) -> int:
     return status
 
 
-def _row(code: str, status: int, entry: Mapping[str, object]) -> Row:
+def _row(code: str, status: int, entry: Mapping[str, object], *, is_report: bool = False) -> Row:
     reason = entry.get("reason", entry.get("stat"))
     if not isinstance(reason, str):
         raise TypeError(f"row {code} has no reason")
-    return Row(code, status, reason, entry)
+    return Row(code, status, reason, entry, is_report)

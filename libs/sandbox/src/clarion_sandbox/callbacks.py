@@ -1,11 +1,12 @@
-"""Callbacks: what a provider tells its customer later, POSTed over HTTP/1.1 to the customer's own server.
+"""Callbacks: what a provider tells its customer later, mostly POSTed over HTTP/1.1 to the customer's own server.
 
-A call that is not answered by a 2xx is made again after a second, five times at most, as the real ones do over hours.
+A call that is not taken (for HTTP: answered by a 2xx) is made again after a second, five times at most, as the real ones do over hours.
 """
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ class Call(NamedTuple):
 Prepare = Callable[[], Call]
 """Makes a call at the moment it is sent, so that a signature carries that moment."""
 
+Errand = Callable[[], Awaitable[bool]]
+"""One try to hand something over; says whether it was taken. May raise OSError, EOFError and ValueError."""
+
 
 class Callbacks:
     """The calls of all providers."""
@@ -41,10 +45,14 @@ class Callbacks:
 
     def post(self, provider: str, url: str, calls: Sequence[Prepare], delay_seconds: float) -> None:
         """Make ``calls`` to ``url`` one after the other, the first after a delay."""
+        self.run(provider, url, [partial(self._is_taken, url, prepare) for prepare in calls], delay_seconds)
+
+    def run(self, provider: str, url: str, errands: Sequence[Errand], delay_seconds: float) -> None:
+        """Do ``errands`` to ``url`` one after the other, the first after a delay, each up to five times."""
         if len(self._tasks) >= _MAX_WAITING:
             self._ledger.refuse(provider, answer="callback given up", destination=url)
             return
-        task = asyncio.create_task(self._post_in_order(provider, url, calls, delay_seconds))
+        task = asyncio.create_task(self._run_in_order(provider, url, errands, delay_seconds))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -54,24 +62,26 @@ class Callbacks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _post_in_order(self, provider: str, url: str, calls: Sequence[Prepare], delay_seconds: float) -> None:
+    async def _run_in_order(self, provider: str, url: str, errands: Sequence[Errand], delay_seconds: float) -> None:
         await asyncio.sleep(delay_seconds)
-        for prepare in calls:
-            if not await self._taken(url, prepare):
+        for errand in errands:
+            if not await self._done(errand):
                 self._ledger.refuse(provider, answer="callback given up", destination=url)
 
-    async def _taken(self, url: str, prepare: Prepare) -> bool:
+    async def _done(self, errand: Errand) -> bool:
         for tried in range(_MAX_TRIES):
             if tried:
                 await asyncio.sleep(_AGAIN_SECONDS)
             try:
                 async with self._open, asyncio.timeout(_ANSWER_SECONDS):
-                    status = await _post(url, prepare(), self._tls)
+                    if await errand():
+                        return True
             except (OSError, TimeoutError, EOFError, ValueError):
                 continue
-            if 200 <= status < 300:
-                return True
         return False
+
+    async def _is_taken(self, url: str, prepare: Prepare) -> bool:
+        return 200 <= await _post(url, prepare(), self._tls) < 300
 
 
 async def _post(url: str, call: Call, tls: ssl.SSLContext) -> int:

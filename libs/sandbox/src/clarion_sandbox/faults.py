@@ -8,34 +8,31 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .answers import AnswerTable, Fate
+from .chance import Chance, Strikes
+from .http2_faults import Http2Fault, Http2Script
 
 ProviderName = Literal[
     "apns", "fcm", "google_token", "webpush", "smpp", "smtp", "huawei", "huawei_token", "twilio", "ses", "sendgrid"
 ]
 
 
-class FaultRule(BaseModel):
-    """One fault of a script. The first rule that strikes decides the answer; latencies of matching rules add up."""
+class FaultRule(Chance):
+    """One fault of a script. The first rule that strikes decides the answer; latencies of matching rules add up.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    ``ratio``, ``times`` and ``seed`` concern ``answer``; a latency delays every answer.
+    """
 
     provider: ProviderName
     match: Annotated[str, Field(max_length=1024)] = ""
     """Prefix of the destinations it strikes; empty = all."""
     latency_ms: Annotated[float, Field(ge=0, le=600_000)] = 0.0
     """Delay before each answer (SMTP: before each reply)."""
+    jitter_ms: Annotated[float, Field(ge=0, le=600_000)] = 0.0
+    """A random part on top of ``latency_ms``: uniform between 0 and this, by the rule's dice."""
     answer: Annotated[str, Field(max_length=32)] | None = None
     """A code of the provider's table, ``hang``, ``cut``, ``lost``, ``lostcut`` or ``outage``; None = latency only."""
-    ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the requests that get ``answer``."""
-    times: Annotated[int, Field(ge=1)] | None = None
-    """How often ``answer`` is given before the rule is spent; None = without end."""
-    until: float | None = None
-    """Unix seconds after which the rule is void; None = until replaced."""
     outage_until: float | None = None
     """Short for ``answer: outage, until: …``."""
-    seed: int = 0
-    """Seed of the dice of ``ratio``: the same script strikes the same requests."""
 
     @model_validator(mode="after")
     def _outage_stands_alone(self) -> "FaultRule":
@@ -49,7 +46,10 @@ class FaultRules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    faults: Annotated[list[FaultRule], Field(max_length=100)]
+    faults: Annotated[list[FaultRule], Field(max_length=100)] = []
+    """What providers answer, on every listener."""
+    http2: Annotated[list[Http2Fault], Field(max_length=100)] = []
+    """What the HTTP/2 listener does to streams and connections."""
 
 
 class UnknownAnswer(ValueError):
@@ -61,20 +61,17 @@ class _ArmedRule:
         self.rule = rule
         self.fate = fate
         self.until = rule.until if rule.outage_until is None else rule.outage_until
-        self._left = rule.times
-        self._dice = random.Random(rule.seed)
+        self._strikes = Strikes(rule)
+        self._jitter = random.Random(rule.seed)
 
     def concerns(self, destination: str, now: float) -> bool:
         return (self.until is None or now < self.until) and destination.startswith(self.rule.match)
 
+    def latency_ms(self) -> float:
+        return self.rule.latency_ms + self._jitter.random() * self.rule.jitter_ms
+
     def strike(self) -> Fate | None:
-        if self.fate is None or self._left == 0:
-            return None
-        if self.rule.ratio < 1 and self._dice.random() >= self.rule.ratio:
-            return None
-        if self._left is not None:
-            self._left -= 1
-        return self.fate
+        return self.fate if self.fate is not None and self._strikes.strike() else None
 
 
 class FaultScript:
@@ -84,11 +81,13 @@ class FaultScript:
         self._tables = tables
         self._clock = clock
         self._armed: dict[str, list[_ArmedRule]] = {}
+        self.http2 = Http2Script(clock)
 
     @property
     def rules(self) -> FaultRules:
         """The script as it was put."""
-        return FaultRules(faults=[armed.rule for rules in self._armed.values() for armed in rules])
+        faults = [armed.rule for rules in self._armed.values() for armed in rules]
+        return FaultRules(faults=faults, http2=self.http2.rules)
 
     def replace(self, script: FaultRules) -> None:
         """Put ``script`` in force instead of the one before.
@@ -104,6 +103,7 @@ class FaultScript:
                 raise UnknownAnswer(f"{rule.provider} has no answer {answer!r}")
             armed.setdefault(rule.provider, []).append(_ArmedRule(rule, fate))
         self._armed = armed
+        self.http2.replace(script.http2)
 
     def latency(self, provider: str, destination: str = "") -> float:
         """Seconds to wait before an answer to ``destination``."""
@@ -111,7 +111,7 @@ class FaultScript:
         if rules is None:
             return 0.0
         now = self._clock()
-        return sum(armed.rule.latency_ms for armed in rules if armed.concerns(destination, now)) / 1000
+        return sum(armed.latency_ms() for armed in rules if armed.concerns(destination, now)) / 1000
 
     def strike(self, provider: str, destination: str) -> Fate | None:
         """What a rule does to this request, None if nothing."""

@@ -30,8 +30,9 @@ from .settings import Settings
 from .smpp import listener as smpp_listener
 from .smpp.centre import Account, MessageCentre
 from .smtp import listener as smtp_listener
+from .smtp.bounces import Bounces
 from .smtp.relay import Relay
-from .web import google_token, huawei, huawei_token, twilio
+from .web import google_token, h2_listener, huawei, huawei_token, twilio
 from .web import listener as https_listener
 from .web.apns import Apns, ApnsKey
 from .web.aws_signature import SignatureCheck
@@ -53,6 +54,8 @@ class Ports:
     """Where the listeners are."""
 
     https: int
+    http2: int
+    """HTTPS with faults of HTTP/2."""
     smpp: int
     smtp: int
     smtps: int
@@ -179,7 +182,8 @@ class Sandbox:
             )
             host = settings.listen_host
             centre = MessageCentre(account, fates, ledger)
-            relay = Relay(credentials.smtp_username, credentials.smtp_password, fates, ledger)
+            bounces = Bounces(callbacks, callback_urls, callback_delay_seconds)
+            relay = Relay(credentials.smtp_username, credentials.smtp_password, fates, ledger, bounces)
             smpp = await stack.enter_async_context(smpp_listener.listen(centre, host, settings.smpp_port))
             smtp = await stack.enter_async_context(
                 smtp_listener.listen(relay, host, settings.smtp_port, settings.smtps_port, tls)
@@ -194,12 +198,23 @@ class Sandbox:
                     max_streams=settings.https_max_streams,
                 )
             )
-            # Before the listener stops, which waits for requests being answered.
+            http2 = await stack.enter_async_context(
+                h2_listener.listen(
+                    router,
+                    faults.http2,
+                    host,
+                    settings.http2_port,
+                    certificate=settings.tls_cert,
+                    key=settings.tls_key,
+                    max_streams=settings.https_max_streams,
+                )
+            )
+            # Before the listeners stop: the first waits for requests being answered.
             stack.callback(inbox.close)
             sandbox = cls(
                 settings,
                 credentials,
-                Ports(https, smpp, smtp.submission, smtp.implicit_tls),
+                Ports(https, http2, smpp, smtp.submission, smtp.implicit_tls),
                 ledger,
                 faults,
                 callback_urls,
@@ -212,6 +227,11 @@ class Sandbox:
         """Origin of the HTTPS providers."""
         return f"https://{self.settings.public_host}:{self.ports.https}"
 
+    @property
+    def http2_url(self) -> str:
+        """Origin of the same providers on the listener that has faults of HTTP/2."""
+        return f"https://{self.settings.public_host}:{self.ports.http2}"
+
     def describe_to(self, path: Path) -> None:
         """Write the description clients read."""
         write_private(path, json.dumps(self.description(), indent=1).encode())
@@ -222,6 +242,7 @@ class Sandbox:
         vapid_public, vapid_private = vapid_key_pair(credentials.vapid_private_key_pem)
         return {
             "url": self.base_url,
+            "http2_url": self.http2_url,
             "api_token": credentials.api_token,
             "inbox_url": f"{self.base_url}{INBOX_ROOT}#token={credentials.api_token}",
             "apns": {

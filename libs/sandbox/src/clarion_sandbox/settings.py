@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     """Host written into sandbox.json; ``listen_host`` if unset."""
     https_port: Port = 0
     """0 = a free port, here and below."""
+    http2_port: Port = 0
+    """HTTPS with faults of HTTP/2 (``http2`` of the fault script)."""
     smpp_port: Port = 0
     smtp_port: Port = 0
     """Submission with STARTTLS."""

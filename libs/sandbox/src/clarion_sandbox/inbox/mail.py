@@ -4,8 +4,10 @@ Headers are decoded by hand: the parsing policies of ``email`` raise on some tha
 name), ``attachments`` (how many).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -24,6 +26,9 @@ _MAX_DEPTH = 20
 _PREVIEW_BYTES = 1 << 16
 _PREVIEW_CHARACTERS = 1_000
 MAX_BODY_BYTES = 1 << 20
+_MAX_PICTURE_BYTES = 4 << 20
+_PICTURES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
+_CID = re.compile(r"cid:([^\s\"'<>)]{1,250})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Attachment:
     name: str
     content_type: str
     size: int
+    content_id: str = ""
+    """What ``cid:`` in the HTML names it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,14 @@ class Mail:
     text: str | None
     html: str | None
     attachments: list[Attachment]
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """Pictures with a Content-ID, as ``data:`` URLs."""
+
+    def html_with_pictures(self) -> str | None:
+        """The HTML, its ``cid:`` pictures put in."""
+        if self.html is None or not self.pictures:
+            return self.html
+        return _CID.sub(lambda match: self.pictures.get(match[1], match[0]), self.html)
 
     def header(self, name: str) -> str:
         """The first field of this name (lower case), empty without one."""
@@ -74,6 +89,8 @@ def read(content: bytes) -> Mail:
     text: str | None = None
     html: str | None = None
     attachments: list[Attachment] = []
+    pictures: dict[str, str] = {}
+    picture_bytes = _MAX_PICTURE_BYTES
     for part in _leaves(message):
         kind, name = part.get_content_type(), part.get_filename()
         if name is None and part.get_content_disposition() != "attachment":
@@ -83,8 +100,12 @@ def read(content: bytes) -> Mail:
             if kind == "text/html" and html is None:
                 html = _body(part)
                 continue
-        attachments.append(Attachment(_decoded(name or kind), kind, len(_payload(part))))
-    return Mail(_headers(message), text, html, attachments)
+        data, content_id = _payload(part), str(part.get("content-id", "")).strip().strip("<>")
+        attachments.append(Attachment(_decoded(name or kind), kind, len(data), content_id))
+        if content_id and kind in _PICTURES and len(data) <= picture_bytes:
+            picture_bytes -= len(data)
+            pictures[content_id] = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return Mail(_headers(message), text, html, attachments, pictures)
 
 
 def _leaves(message: Message) -> Iterator[Message]:

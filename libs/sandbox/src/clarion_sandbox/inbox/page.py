@@ -136,7 +136,7 @@ class Inbox:
 
     def _mail_html(self, number: int) -> Reply:
         arrival = self._ledger.arrival(number)
-        html = None if arrival is None else mail.read(arrival.content).html
+        html = None if arrival is None else mail.read(arrival.content).html_with_pictures()
         if html is None:
             return _error(404, "no such mail, or it has no HTML")
         headers = [("content-type", "text/html; charset=utf-8"), ("content-security-policy", _MAIL_POLICY), *_COMMON]

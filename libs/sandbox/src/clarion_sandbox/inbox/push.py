@@ -1,8 +1,8 @@
 """Push messages as phones and browsers show them.
 
 Facts, each only where it says something: ``silent`` (nothing is shown), ``replaces`` (a newer message of the same app,
-device and value takes the place of this one), ``image`` (URL), ``link``; iOS: ``badge``, ``level``, ``thread``,
-``sound``; Android: ``channel`` (notification channel), ``color``; browser: ``origin``, ``actions``, ``sticky``.
+device and value takes the place of this one), ``image`` (URL), ``link``, ``actions`` (titles of buttons); iOS: ``badge``,
+``level``, ``thread``, ``sound``; Android: ``channel`` (notification channel), ``color``; browser: ``origin``, ``sticky``.
 
 What replaces what: ``apns-collapse-id``; the ``tag`` of Android and of the Notifications API. FCM's ``collapse_key`` and
 Web Push's Topic concern only messages not delivered yet.
@@ -36,6 +36,7 @@ def of_apns(arrival: Arrival) -> Shown:
         "silent": not title and not body,
         "image": _field(document, "clarion_image_url"),
         "link": _field(document, "clarion_link"),
+        "actions": _actions(document.get("clarion_actions") if isinstance(document, Mapping) else None),
     }
     topic = arrival.attributes.get("topic", "")
     return Shown(topic, title, _localized(words, "subtitle"), body, _told(facts))
@@ -60,6 +61,7 @@ def of_android(arrival: Arrival) -> Shown:
             own.get("image"), common.get("image"), data.get("clarion_image"), data.get("clarion_image_url")
         ),
         "link": text(data.get("clarion_link")),
+        "actions": _actions(data.get("clarion_actions")),
     }
     if silent:
         # The app draws a data message itself; its likely words tell people which message it is.
@@ -79,13 +81,11 @@ def of_browser(arrival: Arrival) -> Shown:
     data = part(options, "data")
     subject = arrival.attributes.get("subject", "").removeprefix("mailto:")
     link = first_text(data.get("clarion_link"), options.get("link"), options.get("url"))
-    actions = options.get("actions")
-    titles = [text(action.get("title"), 60) for action in _list(actions)[:_MAX_ACTIONS] if isinstance(action, Mapping)]
     title, body = text(outer.get("title")), first_text(options.get("body"), outer.get("body"))
     facts: dict[str, Json] = {
         "replaces": text(options.get("tag")),
         "origin": _host(link) or _site(subject),
-        "actions": [title for title in titles if title],
+        "actions": _actions(options.get("actions")),
         "sticky": options.get("requireInteraction") is True,
         "silent": not title and not body,
         "image": text(options.get("image")),
@@ -119,8 +119,13 @@ def _field(document: Json, name: str) -> str:
     return text(document.get(name)) if isinstance(document, Mapping) else ""
 
 
-def _list(value: Json) -> list[Json]:
-    return list(value) if isinstance(value, list) else []
+def _actions(value: Json) -> list[Json]:
+    """The titles of a list of actions, or of the JSON text of one (FCM's data are texts)."""
+    if isinstance(value, str):
+        value = parse(value.encode("utf-8", "replace"))
+    actions = value[:_MAX_ACTIONS] if isinstance(value, list) else []
+    titles = [text(action.get("title"), 60) for action in actions if isinstance(action, Mapping)]
+    return [title for title in titles if title]
 
 
 def _host(url: str) -> str:

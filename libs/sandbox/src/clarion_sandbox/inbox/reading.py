@@ -33,7 +33,13 @@ def _mail(read: mail.Mail) -> dict[str, Json]:
         "text": read.text,
         "has_html": read.html is not None,
         "attachments": [
-            {"name": part.name, "content_type": part.content_type, "size": part.size} for part in read.attachments
+            {
+                "name": part.name,
+                "content_type": part.content_type,
+                "size": part.size,
+                "inline": part.content_id in read.pictures,
+            }
+            for part in read.attachments
         ],
     }
 

@@ -19,6 +19,7 @@ NAME = "smpp"
 _MAX_ASSEMBLIES = 10_000
 _FAILURES = frozenset((3, 4, 5, 8))
 _LATER_SECONDS = 0.05
+_LATE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class MessageCentre:
         if wanted == 0 or manner == "never" or (wanted == 2 and state.number not in _FAILURES):
             return
         shown_id = str(int(message_id, 16)) if manner == "decimal_id" else message_id
-        delay = latency_seconds + self._account.receipt_delay_seconds
+        delay = latency_seconds + self._account.receipt_delay_seconds + (_LATE_SECONDS if manner == "late" else 0.0)
 
         def add(reported: State, after: float | None) -> None:
             receipt = Receipt(

@@ -1,4 +1,4 @@
-"""One SMTP connection of a client: RFC 5321 with STARTTLS, AUTH PLAIN and LOGIN, PIPELINING, SIZE, SMTPUTF8."""
+"""One SMTP connection of a client: RFC 5321 with STARTTLS, AUTH PLAIN and LOGIN, PIPELINING, SIZE, SMTPUTF8, DSN."""
 
 import asyncio
 import base64
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from clarion_sandbox.answers import Row, Special, at_data_stage
+from clarion_sandbox.answers import Row, Special, at_data_stage, bounces_later
 
-from .command import SyntaxFault, check_mailbox, parse_path
+from .command import SyntaxFault, check_mailbox, envelope_id, notify, original_recipient, parse_path
 from .framing import END_OF_DATA, MAX_TEXT_LINE_BYTES, has_bare_newline, longest_line, unstuff
-from .relay import Envelope, Relay, enhanced
+from .relay import Envelope, Recipient, Relay, enhanced
 
 MAX_MESSAGE_BYTES = 10 << 20
 _MAX_LINE_BYTES = 4096
@@ -19,7 +19,8 @@ _MAX_RECIPIENTS = 100
 _MAX_FAULTS = 20
 _IDLE_SECONDS = 300.0
 _BUFFER_BYTES = 1 << 16
-_MAIL_PARAMETERS = frozenset(("SIZE", "BODY", "SMTPUTF8", "AUTH"))
+_MAIL_PARAMETERS = frozenset(("SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"))
+_RCPT_PARAMETERS = frozenset(("NOTIFY", "ORCPT"))
 
 
 class SessionHost(Protocol):
@@ -35,7 +36,9 @@ class SessionHost(Protocol):
 class _Transaction:
     sender: str
     utf8: bool
-    recipients: list[str]
+    recipients: list[Recipient]
+    envelope_id: str = ""
+    returns_all: bool = True
     end: Row | Special | None = None
 
 
@@ -204,7 +207,7 @@ class SmtpSession(asyncio.Protocol):
         if verb == "HELO":
             self._reply(250, "sandbox.invalid")
             return
-        offers = ["sandbox.invalid", f"SIZE {MAX_MESSAGE_BYTES}", "8BITMIME", "SMTPUTF8", "PIPELINING"]
+        offers = ["sandbox.invalid", f"SIZE {MAX_MESSAGE_BYTES}", "8BITMIME", "SMTPUTF8", "PIPELINING", "DSN"]
         if self._secure:
             offers.append("AUTH PLAIN LOGIN")
         else:
@@ -293,12 +296,14 @@ class SmtpSession(asyncio.Protocol):
             if len(size) > 10 or int(size) > MAX_MESSAGE_BYTES:
                 raise SyntaxFault(552, "5.3.4 Message size exceeds fixed limit")
             utf8 = "SMTPUTF8" in path.parameters
+            envid = envelope_id(path.parameters)
             if path.mailbox:
                 check_mailbox(path.mailbox, utf8=utf8)
         except SyntaxFault as fault:
             self._fault(fault.code, fault.text)
             return
-        self._transaction = _Transaction(path.mailbox, utf8, [])
+        returns_all = path.parameters.get("RET", "FULL").upper() == "FULL"
+        self._transaction = _Transaction(path.mailbox, utf8, [], envid, returns_all)
         self._reply(250, "2.1.0 Ok")
 
     def _rcpt(self, argument: str) -> None:
@@ -308,8 +313,9 @@ class SmtpSession(asyncio.Protocol):
             return
         try:
             path = parse_path(argument, "TO:")
-            if path.parameters:
+            if path.parameters.keys() - _RCPT_PARAMETERS:
                 raise SyntaxFault(555, "5.5.4 Parameter not recognized")
+            wanted, original = notify(path.parameters), original_recipient(path.parameters)
             check_mailbox(path.mailbox, utf8=transaction.utf8)
         except SyntaxFault as fault:
             self._relay.refuse(fault.code, fault.text)
@@ -322,12 +328,15 @@ class SmtpSession(asyncio.Protocol):
         if fate is Special.HANG or fate is Special.CUT:
             self._go_silent(fate)
             return
-        if isinstance(fate, Row) and not at_data_stage(fate):
+        bounce: Row | None = None
+        if isinstance(fate, Row) and bounces_later(fate):
+            bounce = fate
+        elif isinstance(fate, Row) and not at_data_stage(fate):
             self._reply(fate.status, f"{enhanced(fate)} {fate.reason}", close=fate.status == 421)
             return
-        if fate is not None:
+        elif fate is not None:
             transaction.end = fate
-        transaction.recipients.append(path.mailbox)
+        transaction.recipients.append(Recipient(path.mailbox, wanted, original, bounce))
         self._reply(250, "2.1.5 Ok")
 
     def _go_silent(self, fate: Special) -> None:
@@ -381,7 +390,9 @@ class SmtpSession(asyncio.Protocol):
             row = transaction.end
             self._refuse_message(transaction, row.status, enhanced(row), row.reason, len(raw))
         else:
-            envelope = Envelope(transaction.sender, transaction.recipients)
+            envelope = Envelope(
+                transaction.sender, transaction.recipients, transaction.envelope_id, transaction.returns_all
+            )
             queue_id = self._relay.accept(envelope, unstuff(raw), transaction.end or "250")
             if transaction.end is None:
                 self._reply(250, f"2.0.0 Ok: queued as {queue_id}")
@@ -390,7 +401,7 @@ class SmtpSession(asyncio.Protocol):
 
     def _refuse_message(self, transaction: _Transaction, code: int, status: str, text: str, size: int) -> None:
         for recipient in transaction.recipients:
-            self._relay.refuse(code, status, recipient, size)
+            self._relay.refuse(code, status, recipient.mailbox, size)
         self._reply(code, f"{status} {text}", close=code == 421)
 
     def _watch_idle(self) -> None:

@@ -15,7 +15,7 @@ from clarion_sandbox.view import present
 from .http import Outcome, Reply, Request, json_reply
 
 _MAX_LINES = 10_000
-_CALLBACK_URLS = TypeAdapter(dict[str, Annotated[str, Field(pattern=r"^(https?://.{1,2000})?$")]])
+_CALLBACK_URLS = TypeAdapter(dict[str, Annotated[str, Field(pattern=r"^((https?|smtp)://.{1,2000})?$")]])
 
 
 class Control:

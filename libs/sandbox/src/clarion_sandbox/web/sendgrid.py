@@ -8,7 +8,7 @@ import base64
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from clarion_sandbox import content
 from clarion_sandbox.answers import AnswerTable, Row, Special
@@ -18,7 +18,7 @@ from clarion_sandbox.ledger import Ledger
 from .http import Headers, Outcome, Reply, Request, is_lost, json_reply, silence
 from .manners import HEAD_START_SECONDS
 from .sendgrid_events import SendGridEvents, SentMail
-from .sendgrid_schema import Mailbox, MailSend, Personalized, ShapeError, parse
+from .sendgrid_schema import File, Mailbox, MailSend, Personalized, ShapeError, parse
 
 NAME = "sendgrid"
 PATH = "/v3/mail/send"
@@ -109,7 +109,7 @@ class SendGrid:
     ) -> SentMail:
         smtp_id = next((value for name, value in mail.headers.items() if name.lower() == "message-id"), "")
         smtp_id = smtp_id or f"<{message_id}.{number}@sandbox.invalid>"
-        message = render(send.sender, mail, smtp_id)
+        message = render(send.sender, mail, smtp_id, send.files)
         self._ledger.accept(
             NAME,
             answer="202" if special is None else special,
@@ -141,7 +141,7 @@ class SendGrid:
         ]
 
 
-def render(sender: Mailbox, mail: Personalized, message_id: str) -> bytes:
+def render(sender: Mailbox, mail: Personalized, message_id: str, files: Sequence[File] = ()) -> bytes:
     """The mail as it would leave SendGrid: what the ledger keeps and digests."""
     fields = [
         ("From", _shown(sender)),
@@ -155,11 +155,32 @@ def render(sender: Mailbox, mail: Personalized, message_id: str) -> bytes:
         f"Content-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{_lines(text)}\r\n"
         for kind, text in mail.contents
     ]
-    if len(parts) == 1:
-        return (_head(fields) + parts[0]).encode()
-    fields.append(("Content-Type", f'multipart/alternative; boundary="{_BOUNDARY}"'))
-    body = "".join(f"--{_BOUNDARY}\r\n{part}" for part in parts)
-    return f"{_head(fields)}\r\n{body}--{_BOUNDARY}--\r\n".encode()
+    entity = parts[0] if len(parts) == 1 else _multipart("alternative", parts)
+    for kind, together in (
+        ("related", [file for file in files if file.is_inline]),
+        ("mixed", [file for file in files if not file.is_inline]),
+    ):
+        if together:
+            entity = _multipart(kind, [entity, *map(_attached, together)])
+    return (_head(fields) + entity).encode()
+
+
+def _multipart(kind: str, parts: Sequence[str]) -> str:
+    boundary = _BOUNDARY if kind == "alternative" else f"{_BOUNDARY}-{kind}"
+    body = "".join(f"--{boundary}\r\n{part}" for part in parts)
+    return f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n{body}--{boundary}--\r\n'
+
+
+def _attached(file: File) -> str:
+    fields = [
+        ("Content-Type", f'{file.content_type}; name="{_word(file.name)}"'),
+        ("Content-Transfer-Encoding", "base64"),
+        ("Content-Disposition", f'{"inline" if file.is_inline else "attachment"}; filename="{_word(file.name)}"'),
+    ]
+    if file.content_id:
+        fields.append(("Content-ID", f"<{file.content_id}>"))
+    lines = (file.content[start : start + 76] for start in range(0, len(file.content), 76))
+    return f"{_head(fields)}\r\n" + "".join(f"{line}\r\n" for line in lines)
 
 
 def _head(fields: list[tuple[str, str]]) -> str:

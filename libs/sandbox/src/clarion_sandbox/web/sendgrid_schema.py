@@ -3,6 +3,7 @@
 Source: SendGrid, "Mail Send" and "Mail Send errors".
 """
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,18 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """An attachment; inline where the HTML names it by its ``content_id``."""
+
+    name: str
+    content_type: str
+    content: str
+    """Base64."""
+    content_id: str
+    is_inline: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Personalized:
     """One mail of the request, as its recipient gets it: everything replaced and merged."""
 
@@ -68,6 +81,7 @@ class MailSend:
     mails: Sequence[Personalized]
     categories: Sequence[str]
     sandbox: bool
+    files: Sequence[File] = ()
 
 
 def parse(body: bytes) -> MailSend:
@@ -92,8 +106,36 @@ def parse(body: bytes) -> MailSend:
     if not isinstance(categories, list) or len(categories) > _MAX_CATEGORIES:
         raise ShapeError("categories", f"At most {_MAX_CATEGORIES} categories.")
     return MailSend(
-        _mailbox(document.get("from"), "from"), mails, [str(category) for category in categories], _sandbox(document)
+        _mailbox(document.get("from"), "from"),
+        mails,
+        [str(category) for category in categories],
+        _sandbox(document),
+        _files(document.get("attachments", [])),
     )
+
+
+def _files(value: object) -> Sequence[File]:
+    if not isinstance(value, list):
+        raise ShapeError("attachments", "The attachments parameter is an array.")
+    files: list[File] = []
+    for index, entry in enumerate(value):
+        field = f"attachments.{index}"
+        texts = _texts({"attachment": entry}, "attachment", field)
+        content, name = texts.get("content", ""), texts.get("filename", "")
+        try:
+            base64.b64decode(content, validate=True)
+        except ValueError as error:
+            raise ShapeError(f"{field}.content", "The attachment content must be base64 encoded.") from error
+        if not content or not name:
+            raise ShapeError(field, "The content and the filename of an attachment are required.")
+        kind = texts.get("type") or "application/octet-stream"
+        content_id, disposition = texts.get("content_id", ""), texts.get("disposition", "attachment")
+        if disposition not in ("inline", "attachment"):
+            raise ShapeError(f"{field}.disposition", "The disposition is inline or attachment.")
+        if not all(text.isprintable() and '"' not in text for text in (name, kind, content_id)):
+            raise ShapeError(field, "An attachment's fields may hold neither quotes nor control characters.")
+        files.append(File(name, kind, content, content_id, disposition == "inline" and bool(content_id)))
+    return files
 
 
 def _contents(value: object) -> Sequence[tuple[str, str]]:

@@ -153,6 +153,7 @@ const notes = {
       h("span", { class: "note-body" }, message.body),
     ),
     thumbnail(message.facts.image),
+    actions(message),
   ],
   android: (message) => [
     h(
@@ -166,6 +167,7 @@ const notes = {
     message.title && h("strong", { class: "note-title" }, message.title),
     h("span", { class: "note-body" }, message.body),
     picture(message.facts.image),
+    actions(message),
   ],
   browser: (message) => [
     appIcon(message),
@@ -182,14 +184,21 @@ const notes = {
       ),
     ),
     picture(message.facts.image),
-    message.facts.actions &&
-      h(
-        "span",
-        { class: "actions" },
-        message.facts.actions.map((action) => h("span", {}, action)),
-      ),
+    actions(message),
   ],
 };
+
+/** The buttons under a notification. */
+function actions({ facts }) {
+  return (
+    facts.actions &&
+    h(
+      "span",
+      { class: "actions" },
+      facts.actions.map((action) => h("span", {}, action)),
+    )
+  );
+}
 
 /** Pictures of the message itself are shown; those elsewhere are named, never fetched. */
 function picture(url) {

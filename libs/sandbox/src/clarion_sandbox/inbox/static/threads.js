@@ -151,7 +151,7 @@ function reader(message, whole, ui) {
         "ul",
         { class: "files", "aria-label": "Attachments" },
         files.map((file) =>
-          h("li", {}, h("strong", {}, file.name), ` ${file.content_type}, ${count(file.size, "byte")}`),
+          h("li", {}, h("strong", {}, file.name), ` ${file.content_type}, ${count(file.size, "byte")}${file.inline ? ", in the text" : ""}`),
         ),
       ),
   ].filter(Boolean);
