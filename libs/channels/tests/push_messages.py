@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
 from clarion.internal.content.v1.rendered_pb2 import Rendered
 from clarion.types.v1.address_pb2 import Address
 from clarion.types.v1.channel_pb2 import PRIORITY_NORMAL, Priority
@@ -28,6 +31,11 @@ def push_message(
         expire_at=expire_at or datetime.now(UTC) + timedelta(hours=1),
         collapse_key=collapse_key,
     )
+
+
+def struct(keys: Mapping[str, object]) -> Struct:
+    """JSON as the contract carries it."""
+    return ParseDict(dict(keys), Struct())
 
 
 class Reports:

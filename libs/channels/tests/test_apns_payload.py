@@ -6,9 +6,10 @@ import pytest
 from clarion.types.v1.address_pb2 import Address, ApnsDevice, PhoneNumber
 from clarion.types.v1.channel_pb2 import PRIORITY_BULK, PRIORITY_NORMAL, PRIORITY_UNSPECIFIED, PRIORITY_URGENT, Priority
 from clarion.types.v1.content_pb2 import IosOptions, PushContent
-from clarion_channels.providers.apns.payload import ApnsRequest, InvalidMessage, build_request
+from clarion_channels.providers.apns.payload import ApnsRequest, build_request
+from clarion_channels.push.content import InvalidMessage
 
-from .push_messages import push_message
+from .push_messages import push_message, struct
 
 TOKEN = "AB12" * 16
 DEVICE = Address(ios=ApnsDevice(token=TOKEN))
@@ -91,6 +92,7 @@ def test_content_that_shows_nothing_becomes_a_background_push() -> None:
         ("complication", "com.example.app.complication"),
         ("fileprovider", "com.example.app.pushkit.fileprovider"),
         ("location", "com.example.app.location-query"),
+        ("liveactivity", "com.example.app.push-type.liveactivity"),
         ("pushtotalk", "com.example.app.voip-ptt"),
         ("widgets", "com.example.app.push-type.widgets"),
         ("controls", "com.example.app.push-type.controls"),
@@ -98,7 +100,8 @@ def test_content_that_shows_nothing_becomes_a_background_push() -> None:
     ],
 )
 def test_topic_is_the_bundle_id_with_the_suffix_of_the_push_type(push_type: str, topic: str) -> None:
-    request = request_of(PushContent(body="x", ios=IosOptions(push_type=push_type)))
+    aps = {"event": "end"} if push_type == "liveactivity" else {}
+    request = request_of(PushContent(body="x", ios=IosOptions(push_type=push_type, aps=struct(aps))))
     assert (request.apns_topic, request.type_name) == (topic, push_type or "alert")
 
 
@@ -121,6 +124,20 @@ def test_mdm_push_is_the_data_alone() -> None:
 )
 def test_only_bulk_is_power_aware(priority: Priority.ValueType, expected: int) -> None:
     assert build_request(push_message(DEVICE, priority=priority), "a").priority == expected
+
+
+@pytest.mark.parametrize(
+    ("push_type", "expected"),
+    [("alert", 5), ("background", 5), ("liveactivity", 5), ("voip", 10), ("pushtotalk", 10)],
+)
+def test_bulk_is_power_aware_but_for_calls(push_type: str, expected: int) -> None:
+    push = PushContent(ios=IosOptions(push_type=push_type, aps=struct({"event": "end"})))
+    assert build_request(push_message(DEVICE, push, priority=PRIORITY_BULK), "a").priority == expected
+
+
+def test_background_push_is_never_immediate() -> None:
+    push = PushContent(ios=IosOptions(push_type="background"))
+    assert build_request(push_message(DEVICE, push, priority=PRIORITY_URGENT), "a").priority == 5
 
 
 def test_request_carries_our_id_the_deadline_and_the_lower_case_token() -> None:
@@ -166,7 +183,7 @@ def test_payload_is_measured_before_it_is_sent(push_type: str, limit: int) -> No
         (PushContent(body="x"), Address(ios=ApnsDevice(token="ab")), "local:device_token"),
         (PushContent(body="x", data={"aps": "1"}), DEVICE, "local:reserved_data_key"),
         (PushContent(body="x", ios=IosOptions(push_type="carrier-pigeon")), DEVICE, "local:push_type"),
-        (PushContent(body="x", ios=IosOptions(push_type="liveactivity")), DEVICE, "local:push_type"),
+        (PushContent(body="x", ios=IosOptions(push_type="liveactivity")), DEVICE, "local:live_activity"),
         (PushContent(body="x", ios=IosOptions(interruption_level="loud")), DEVICE, "local:interruption_level"),
     ],
 )

@@ -46,6 +46,30 @@ async def test_changed_account_gets_a_new_provider_and_the_old_one_closes_after_
         assert [lane.provider for lane in b.lanes.all()] == [b.factory.made[1]]
 
 
+async def test_account_changed_twice_while_its_provider_is_made_ends_with_the_newest(
+    database: Database, app: App, telemetry: Telemetry
+) -> None:
+    async with bench(database, app, telemetry) as b:
+        reached, go = asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> None:
+            reached.set()
+            await go.wait()
+
+        b.factory.before = slowly
+        lane_id = await b.lane(settings=b"first")
+        making = asyncio.create_task(b.lanes.get(lane_id))
+        await reached.wait()
+        waiting = [asyncio.create_task(b.lanes.get(lane_id)) for _ in range(3)]
+        await b.lane(settings=b"second")
+        waiting += [asyncio.create_task(b.lanes.get(lane_id)) for _ in range(3)]
+        go.set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(making, *waiting)
+
+        assert b.factory.settings == [b"first", b"second"]
+
+
 async def test_unchanged_account_keeps_its_provider(database: Database, app: App, telemetry: Telemetry) -> None:
     async with bench(database, app, telemetry) as b:
         lane_id = await b.lane()
@@ -85,7 +109,9 @@ async def test_settings_that_cannot_be_opened_hold_the_deliveries(
         assert await b.unaccounted() == 0
 
 
-@pytest.mark.parametrize("fault", ["faulty settings", "away", "unknown kind", "too slow", "other channel"])
+@pytest.mark.parametrize(
+    "fault", ["faulty settings", "away", "no file", "defect", "unknown kind", "too slow", "other channel"]
+)
 async def test_account_without_a_provider_holds_its_deliveries(
     database: Database, app: App, telemetry: Telemetry, fault: str
 ) -> None:
@@ -96,6 +122,10 @@ async def test_account_without_a_provider_holds_its_deliveries(
                 NeedsKey.model_validate({})
             if fault == "away":
                 raise ProviderUnavailable("nobody there")
+            if fault == "no file":
+                raise FileNotFoundError("ca.pem")
+            if fault == "defect":
+                raise TypeError("a plug-in's")
 
         b.factory.before = fail
         if fault == "too slow":

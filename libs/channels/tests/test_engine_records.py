@@ -16,7 +16,7 @@ from clarion_channels.engine.outcomes import (
     given_back,
     held,
     postponed,
-    receipt_key,
+    receipt_keys,
     unreadable,
 )
 from clarion_channels.outcome import Outcome, Result
@@ -108,16 +108,22 @@ def test_any_word_of_a_peer_can_be_stored(text: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message_id", "key"),
+    ("ids", "keys"),
     [
-        ("", ""),
-        ("ABC-1", "7:abc-1"),
-        ("0000001A", "7:1a"),
-        ("000", "7:0"),
-        ("first,second,third", "7:first"),
-        (" 42 , 43", "7:42"),
-        (",43", ""),
+        ((), ()),
+        (("",), ("",)),
+        (("ABC-1",), ("7:abc-1",)),
+        (("0000001A",), ("7:1a",)),
+        (("000",), ("7:0",)),
+        (("first", "second", " 42 "), ("7:first", "7:second", "7:42")),
+        (("first", "", ""), ("7:first", "", "")),
     ],
 )
-def test_receipt_key_is_the_first_segments_id_without_its_decoration(message_id: str, key: str) -> None:
-    assert receipt_key(7, Result(Outcome.ACCEPTED, provider_message_id=message_id)) == key
+def test_receipt_keys_are_the_ids_without_their_decoration(ids: tuple[str, ...], keys: tuple[str, ...]) -> None:
+    assert receipt_keys(7, Result(Outcome.ACCEPTED, receipt_ids=ids)) == keys
+
+
+def test_message_without_receipts_has_no_key() -> None:
+    assert receipt_keys(7, Result(Outcome.ACCEPTED, provider_message_id="m1")) == ()
+    assert Result(Outcome.ACCEPTED, provider_message_id="m1").with_receipts().receipt_ids == ("m1",)
+    assert Result(Outcome.RETRY, provider_message_id="m1").with_receipts().receipt_ids == ()

@@ -11,7 +11,8 @@ from clarion_channels.http import HttpAnswer
 from clarion_channels.outcome import Outcome
 from clarion_channels.port import Message
 from clarion_channels.providers.fcm.answer import classify
-from clarion_channels.providers.fcm.payload import InvalidMessage, build_body
+from clarion_channels.providers.fcm.payload import build_body
+from clarion_channels.push.content import InvalidMessage
 
 from .push_messages import push_message
 
@@ -38,7 +39,17 @@ def test_message_carries_everything_the_content_says() -> None:
             image_url="https://example.com/a.png",
             link="shop://orders/7",
             data={"order": "7"},
-            android=AndroidOptions(channel_id="orders", icon="van", color="#112233", sound="default", tag="order-7"),
+            android=AndroidOptions(
+                channel_id="orders",
+                icon="van",
+                color="#112233",
+                sound="default",
+                tag="order-7",
+                click_action="OPEN_ORDER",
+                visibility="secret",
+                notification_count=0,
+                sticky=True,
+            ),
         ),
         collapse_key="order-7",
         expire_at=NOW + timedelta(minutes=5),
@@ -57,19 +68,25 @@ def test_message_carries_everything_the_content_says() -> None:
                 "color": "#112233",
                 "sound": "default",
                 "tag": "order-7",
+                "click_action": "OPEN_ORDER",
+                "visibility": "SECRET",
+                "notification_count": 0,
+                "sticky": True,
             },
         },
     }
 
 
 def test_data_only_message_leaves_drawing_to_the_app() -> None:
-    message = push_message(DEVICE, PushContent(title="T", body="B", android=AndroidOptions(data_only=True, tag="t")))
+    push = PushContent(title="T", body="B", image_url="https://a/b", android=AndroidOptions(data_only=True, tag="t"))
+    message = push_message(DEVICE, push)
     document = sent(message)
     assert "notification" not in document
     assert document["data"] == {
         "clarion_delivery_id": str(message.delivery_id),
         "clarion_title": "T",
         "clarion_body": "B",
+        "clarion_image_url": "https://a/b",
     }
 
 

@@ -1,6 +1,7 @@
 """The HTTP pool against a real TLS HTTP/2 peer."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -210,6 +211,26 @@ async def test_request_without_an_answer_is_unknown_whatever_the_exception_is_ca
     assert "localhost" not in str(caught.value)
     peer.on_request = lambda stream: stream.respond(200)
     assert (await post(pool, peer.port)).status == 200
+
+
+async def test_client_on_which_nothing_was_answered_in_time_is_replaced(start: Start) -> None:
+    peer = Peer()
+    pool = await start(peer)
+    await post(pool, peer.port)
+    [silent] = peer.connections
+    gone = asyncio.Event()
+    silent.connection_lost = lambda exc: gone.set()  # type: ignore[method-assign]
+    peer.on_request = lambda stream: None if stream.connection is silent else stream.respond(200)
+
+    async def unanswered() -> None:
+        with pytest.raises(NoAnswer):
+            await post(pool, peer.port, 0.4)
+
+    await asyncio.gather(*[unanswered() for _ in range(3)])
+    assert (await post(pool, peer.port)).status == 200
+    gc.collect()  # a client lives as long as the traceback of an error that it raised
+    await asyncio.wait_for(gone.wait(), 5)  # the last of its requests closed it
+    peer.connections.remove(silent)
 
 
 async def test_answer_that_breaks_off_is_no_answer(start: Start) -> None:

@@ -18,6 +18,7 @@ from clarion_channels.outcome import Outcome
 from clarion_channels.port import Message, ProviderUnavailable
 from clarion_channels.providers.huawei import Factory, HuaweiProvider
 from clarion_channels.providers.huawei.receipts import HEADER, parse, verify
+from clarion_channels.receipt import News, normalise_id
 from clarion_kit.vocabulary import Receipt
 from clarion_sandbox.faults import FaultRule, FaultRules
 
@@ -293,11 +294,11 @@ async def test_probe_with_a_wrong_client_is_refused_by_the_token_server(connect:
 
 # Huawei's receipt codes; a report can be matched with its send by the id alone.
 @pytest.mark.parametrize(
-    ("code", "status", "receipt", "outcome"),
+    ("code", "status", "receipt", "news"),
     [
         ("6000", "0", Receipt.DELIVERED, None),
-        ("6020", "2", Receipt.UNDELIVERED, Outcome.DEAD),
-        ("6050", "5", Receipt.UNDELIVERED, Outcome.DEAD),
+        ("6020", "2", Receipt.UNDELIVERED, News.DEAD),
+        ("6050", "5", Receipt.UNDELIVERED, News.DEAD),
         ("6060", "6", Receipt.UNDELIVERED, None),
         ("6100", "10", Receipt.UNDELIVERED, None),
         ("6150", "15", Receipt.UNDELIVERED, None),
@@ -313,19 +314,23 @@ async def test_receipt_is_signed_and_names_the_message(
     code: str,
     status: str,
     receipt: Receipt,
-    outcome: Outcome | None,
+    news: News | None,
     is_v2: bool,
 ) -> None:
     account = door.account("huawei")
     path = f"/huawei/{code}/{is_v2}"
     door.sandbox.callback_urls.put({"huawei": door.receiver.url + path})
-    provider = await connect(project_id=account["project_id"] if is_v2 else "")
+    provider = await connect(
+        project_id=account["project_id"] if is_v2 else "",
+        callback_user=account["callback_user"],
+        callback_key=account["callback_key"],
+    )
     sent = (await send(provider, to(magic(code)))).only()
     (call,) = await door.receiver.to(path, 1)
     verify(call.headers[HEADER.lower()], account["callback_user"], account["callback_key"], datetime.now(UTC))
     (told,) = parse(call.body)
-    assert told.provider_message_id == sent.provider_message_id
-    assert (told.code, told.receipt, told.outcome) == (status, receipt, outcome)
+    assert told.ids == tuple(map(normalise_id, sent.receipt_ids)) != ()
+    assert (told.code, told.receipt, told.news) == (status, receipt, news)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from clarion_channels.providers.huawei.token import (
     TokenRefused,
     TokenUnavailable,
 )
+from clarion_channels.receipt import News
 from clarion_kit.vocabulary import Receipt
 
 from .push_messages import push_message
@@ -356,10 +357,10 @@ def test_receipts_of_both_versions_are_read() -> None:
         ]
     }
     delivered, dead = parse(json.dumps(body).encode())
-    assert delivered.provider_message_id == f"r1:{hashlib.sha256(b't1').hexdigest()[:16]}"
-    assert (delivered.receipt, delivered.outcome, delivered.bi_tag) == (Receipt.DELIVERED, None, "b")
+    assert delivered.ids == (f"r1:{hashlib.sha256(b't1').hexdigest()[:16]}",)
+    assert (delivered.receipt, delivered.news) == (Receipt.DELIVERED, None)
     assert delivered.at == datetime(2017, 3, 20, 7, 11, 23, 189_000, UTC)
-    assert (dead.receipt, dead.outcome, dead.code) == (Receipt.UNDELIVERED, Outcome.DEAD, "2")
+    assert (dead.receipt, dead.news, dead.code) == (Receipt.UNDELIVERED, News.DEAD, "2")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from clarion.internal.content.v1.rendered_pb2 import RenderedMail
 from clarion.types.v1.address_pb2 import Address
 from clarion_channels.mail.frame import frame_sha256
-from clarion_channels.mail.receipt import Bounce, Event, Suppression
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable
 from clarion_channels.providers.sendgrid import Factory, SendGridProvider
@@ -27,6 +26,8 @@ from clarion_channels.providers.sendgrid.receipts import (
     parse_key,
     verify,
 )
+from clarion_channels.receipt import News
+from clarion_kit.vocabulary import Receipt
 
 from .h2_peer import Peer, make_ca, serve
 from .mail_messages import (
@@ -289,13 +290,13 @@ async def test_faulty_settings_are_named_without_the_secret(door: Practice, chan
 async def test_events_come_back_signed_and_name_their_delivery(door: Practice, connect: Connect) -> None:
     await send_callbacks_to(door, {"sendgrid": f"{door.receiver.url}/sendgrid"})
     cases = {
-        "hard": (Event.BOUNCED, Bounce.HARD, None),
-        "blocked": (Event.BOUNCED, Bounce.SOFT, None),
-        "bounced": (Event.REJECTED, Bounce.HARD, None),
-        "unsubscribed": (Event.REJECTED, None, Suppression.UNSUBSCRIBE),
-        "complaint": (Event.COMPLAINED, None, Suppression.COMPLAINT),
-        "delayed": (Event.DELIVERED, None, None),
-        "clicked": (Event.CLICKED, None, None),
+        "hard": (Receipt.UNDELIVERED, {News.HARD_BOUNCE}),
+        "blocked": (Receipt.UNDELIVERED, {News.SOFT_BOUNCE}),
+        "bounced": (Receipt.UNDELIVERED, {News.HARD_BOUNCE}),
+        "unsubscribed": (Receipt.UNDELIVERED, {News.UNSUBSCRIBED}),
+        "complaint": (Receipt.DELIVERED, {News.ARRIVED, News.COMPLAINT}),
+        "delayed": (Receipt.DELIVERED, {News.ARRIVED}),
+        "clicked": (Receipt.CLICKED, {News.ARRIVED}),
     }
     messages = {code: mail_message(mailbox(code)) for code in cases}
     doubled, turned = mail_message(mailbox("twice")), mail_message(mailbox("reversed"))
@@ -307,10 +308,10 @@ async def test_events_come_back_signed_and_name_their_delivery(door: Practice, c
         verify(key, call.headers[SIGNATURE_HEADER], call.headers[TIMESTAMP_HEADER], call.body, datetime.now(UTC))
     found = [receipt for call in calls for receipt in parse(call.body).receipts]
     for code, message in messages.items():
-        highest = max((each for each in found if each.delivery_id == message.delivery_id), key=lambda each: each.event)
-        assert (highest.event, highest.bounce, highest.suppression) == cases[code]
-        assert highest.recipient == message.address.email.address
-    again = [receipt.event_id for receipt in found if receipt.delivery_id == doubled.delivery_id]
-    assert (len(again), len(set(again))) == (4, 2)
-    order = [receipt.event for receipt in found if receipt.delivery_id == turned.delivery_id]
-    assert order == [Event.OPENED, Event.DELIVERED, Event.ACCEPTED]
+        told = [each for each in found if each.delivery_id == message.delivery_id]
+        highest = max(each.receipt for each in told if each.receipt is not None)
+        assert (highest, {each.news for each in told} - {None}) == cases[code]
+    again = [receipt.receipt for receipt in found if receipt.delivery_id == doubled.delivery_id]
+    assert (again.count(None), again.count(Receipt.DELIVERED), len(again)) == (2, 2, 4)
+    order = [receipt.receipt for receipt in found if receipt.delivery_id == turned.delivery_id]
+    assert order == [Receipt.SEEN, Receipt.DELIVERED, None]

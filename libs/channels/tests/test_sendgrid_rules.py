@@ -1,4 +1,6 @@
 import json
+from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from clarion.internal.content.v1.rendered_pb2 import RenderedMail
 from clarion_channels.errortable import ErrorTable, load
 from clarion_channels.http import HttpAnswer
+from clarion_channels.mail.attachments import Attachment
 from clarion_channels.mail.headers import Mailbox, MailHeaders
 from clarion_channels.outcome import Outcome
 from clarion_channels.providers.sendgrid.answer import classify
@@ -71,6 +74,33 @@ def test_unsubscribe_fields_are_headers_of_each_mail() -> None:
         "List-Unsubscribe": "<https://u.example/t/abc>, <mailto:off@u.example>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }
+
+
+def test_files_are_parts_of_the_request() -> None:
+    logo = Attachment("logo.png", "image/png", b"\x89PNG", "logo")
+    bill = Attachment("Rechnung für Zoë.pdf", "application/pdf", b"%PDF")
+    only = replace(mail("anna@example.org", "Anna", "A"), attachments=(logo, bill))
+    assert json.loads(build_body([only], SENDER))["attachments"] == [
+        {
+            "content": b64encode(b"\x89PNG").decode(),
+            "type": "image/png",
+            "filename": "logo.png",
+            "disposition": "inline",
+            "content_id": "logo",
+        },
+        {
+            "content": b64encode(b"%PDF").decode(),
+            "type": "application/pdf",
+            "filename": "Rechnung für Zoë.pdf",
+            "disposition": "attachment",
+        },
+    ]
+
+
+def test_mails_share_a_request_only_with_the_same_files() -> None:
+    files = [(), (Attachment("a", "image/png", b"1"),), (Attachment("a", "image/png", b"2"),)]
+    mails = [replace(mail(f"a{number}@example.org", "A", "A"), attachments=files[number % 3]) for number in range(6)]
+    assert [[each.attachments for each in group] for group in groups(mails, 10)] == [[each, each] for each in files]
 
 
 def test_no_group_is_longer_than_the_limit() -> None:

@@ -14,12 +14,13 @@ from pydantic import ValidationError
 
 from clarion.internal.content.v1.rendered_pb2 import RenderedMail
 from clarion.types.v1.address_pb2 import Address
-from clarion_channels.mail.receipt import Bounce, Event, Suppression
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable
 from clarion_channels.providers.ses import Factory, SesProvider
 from clarion_channels.providers.ses.receipts import receipts
 from clarion_channels.providers.ses.sns import Kind, certificate_url, confirmation_url, parse, verify
+from clarion_channels.receipt import News
+from clarion_kit.vocabulary import Receipt
 
 from .h2_peer import Peer, make_ca, serve
 from .mail_messages import Frames, NoReceipts, accepted, lines, literal, mail_message, mailbox, send_callbacks_to
@@ -219,12 +220,12 @@ async def test_faulty_settings_are_named_without_the_secret(door: Practice, chan
 async def test_events_come_back_signed_and_name_their_delivery(door: Practice, connect: Connect) -> None:
     await send_callbacks_to(door, {"ses": f"{door.receiver.url}/ses"})
     cases = {
-        "hard": (Event.BOUNCED, Bounce.HARD, None),
-        "full": (Event.BOUNCED, Bounce.SOFT, None),
-        "complaint": (Event.COMPLAINED, None, Suppression.COMPLAINT),
-        "delayed": (Event.DELIVERED, None, None),
-        "clicked": (Event.CLICKED, None, None),
-        "reversed": (Event.OPENED, None, None),
+        "hard": (Receipt.UNDELIVERED, {News.HARD_BOUNCE}),
+        "full": (Receipt.UNDELIVERED, {News.SOFT_BOUNCE}),
+        "complaint": (Receipt.DELIVERED, {News.ARRIVED, News.COMPLAINT}),
+        "delayed": (Receipt.DELIVERED, {News.ARRIVED}),
+        "clicked": (Receipt.CLICKED, {News.ARRIVED}),
+        "reversed": (Receipt.SEEN, {News.ARRIVED}),
     }
     messages = {code: mail_message(mailbox(code)) for code in cases}
     doubled = mail_message(mailbox("twice"))
@@ -239,8 +240,8 @@ async def test_events_come_back_signed_and_name_their_delivery(door: Practice, c
     assert confirmation_url(confirmation, {door.account("ses")["topic_arn"]})
     found = [receipt for envelope in envelopes for receipt in receipts(envelope)]
     for code, message in messages.items():
-        highest = max((each for each in found if each.delivery_id == message.delivery_id), key=lambda each: each.event)
-        assert (highest.event, highest.bounce, highest.suppression) == cases[code]
-        assert highest.recipient == message.address.email.address
-    again = [receipt.event_id for receipt in found if receipt.delivery_id == doubled.delivery_id]
-    assert (len(again), len(set(again))) == (4, 2)
+        told = [each for each in found if each.delivery_id == message.delivery_id]
+        highest = max(each.receipt for each in told if each.receipt is not None)
+        assert (highest, {each.news for each in told} - {None}) == cases[code]
+    again = [receipt.receipt for receipt in found if receipt.delivery_id == doubled.delivery_id]
+    assert (again.count(None), again.count(Receipt.DELIVERED), len(again)) == (2, 2, 4)

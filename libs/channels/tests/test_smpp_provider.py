@@ -183,7 +183,9 @@ async def test_a_message_is_submitted_and_its_id_kept() -> None:
         await peer.serve()
 
     async with smsc(script) as port, connected(port) as provider:
-        assert await send(provider, message()) == [Result(Outcome.ACCEPTED, "0x00", provider_message_id="0A1F")]
+        assert await send(provider, message()) == [
+            Result(Outcome.ACCEPTED, "0x00", provider_message_id="0A1F", receipt_ids=("0A1F",))
+        ]
 
 
 async def test_segments_follow_one_another_and_their_ids_are_joined() -> None:
@@ -202,6 +204,7 @@ async def test_segments_follow_one_another_and_their_ids_are_joined() -> None:
     async with smsc(script) as port, connected(port) as provider:
         [result] = await send(provider, message("x" * 400))
     assert result.provider_message_id == "id1,id2,id3"
+    assert result.receipt_ids == ("id1", "id2", "id3")
 
 
 async def test_no_more_than_the_window_is_unanswered() -> None:
@@ -346,8 +349,37 @@ async def test_a_refused_segment_decides_and_the_accepted_ids_stay() -> None:
 
     async with smsc(script) as port, connected(port) as provider:
         assert await send(provider, message("x" * 400)) == [
-            Result(Outcome.THROTTLE, "0x58", "1 of 3 segments accepted", "one")
+            Result(Outcome.THROTTLE, "0x58", "1 of 3 segments accepted", "one", receipt_ids=("one", "", ""))
         ]
+
+
+async def test_a_second_try_carries_the_reference_of_the_first_and_the_next_message_another() -> None:
+    references: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.bind()
+        for answer in (0, 0x58, *[0] * 6):
+            sequence, body = await peer.expect(SUBMIT)
+            references.append(body[body.index(b"\5\0\3") + 3])
+            peer.send(SUBMIT_RESP, sequence, answer, b"" if answer else b"m\0")
+
+    text = message("x" * 400)
+    async with smsc(script) as port, connected(port) as provider:
+        assert [result.outcome for result in await send(provider, text)] == [Outcome.THROTTLE]
+        assert [result.outcome for result in await send(provider, text)] == [Outcome.ACCEPTED]
+        assert [result.outcome for result in await send(provider, message("x" * 400))] == [Outcome.ACCEPTED]
+    first, other = references[0], references[-1]
+    assert references == [first] * 5 + [other] * 3
+    assert other == (first + 1) % 256
+
+
+async def test_carriers_own_status_for_an_opt_out_suppresses_instead_of_disabling() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.bind()
+        await peer.serve(0x412)
+
+    async with smsc(script) as port, connected(port, opted_out_statuses=[0x412]) as provider:
+        assert await send(provider, message()) == [Result(Outcome.DEAD, "0x412", opted_out=True)]
 
 
 async def test_a_session_cut_mid_window_leaves_the_written_unknown_and_sends_the_rest_on_the_next() -> None:

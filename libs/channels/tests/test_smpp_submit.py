@@ -16,6 +16,7 @@ from clarion_channels.providers.smpp.pool import full_jitter
 from clarion_channels.providers.smpp.provider import classify
 from clarion_channels.providers.smpp.settings import SmppSettings
 from clarion_channels.providers.smpp.submit import Unsendable, build_segments, source_address
+from clarion_channels.text.references import References
 from clarion_channels.text.segments import TooManyParts
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -35,7 +36,8 @@ def build(text: str, lane: SmppSettings | None = None, to: str = "+821012345678"
         priority=Priority.PRIORITY_NORMAL,
         expire_at=NOW + timedelta(hours=5),
     )
-    return build_segments(message, lane or settings(), NOW)
+    lane = lane or settings()
+    return build_segments(message, lane, References(lane.reference_bits), NOW).segments
 
 
 def test_a_short_text_is_one_plain_segment() -> None:
@@ -50,19 +52,32 @@ def test_a_short_text_is_one_plain_segment() -> None:
     )
 
 
-def test_a_long_text_is_numbered_under_one_reference_of_the_delivery() -> None:
+def test_a_long_text_is_numbered_under_one_reference() -> None:
     segments = build("x" * 400)
-    assert [segment.short_message[:6].hex() for segment in segments] == [
-        "050003cd0301",
-        "050003cd0302",
-        "050003cd0303",
-    ]
+    headers = [segment.short_message[:6] for segment in segments]
+    assert [(header[:3].hex(), header[4], header[5]) for header in headers] == [("050003", 3, n) for n in (1, 2, 3)]
+    assert len({header[3] for header in headers}) == 1
     assert {segment.esm_class for segment in segments} == {0x40}
     assert [len(segment.short_message) for segment in segments] == [159, 159, 100]
 
 
 def test_sixteen_bit_references_are_a_setting() -> None:
-    assert build("x" * 400, settings(reference_bits=16))[0].short_message[:7].hex() == "060804abcd0301"
+    header = build("x" * 400, settings(reference_bits=16))[0].short_message[:7]
+    assert (header[:3].hex(), header[5:].hex()) == ("060804", "0301")
+
+
+@pytest.mark.parametrize(("text", "longest"), [("x" * 400, 152), ("\N{HANGUL SYLLABLE GA}" * 100, 132)])
+def test_sar_numbers_segments_in_tlvs_and_leaves_room_for_the_carriers_header(text: str, longest: int) -> None:
+    lane = settings(concatenation="sar")
+    segments = build(text, lane)
+    assert {segment.esm_class for segment in segments} == {0}
+    assert max(len(segment.short_message) for segment in segments) == longest
+    total = len(segments)
+    assert [(segment.tlvs[0x020E], segment.tlvs[0x020F]) for segment in segments] == [
+        (bytes([total]), bytes([number])) for number in range(1, total + 1)
+    ]
+    assert len({segment.tlvs[0x020C] for segment in segments}) == 1
+    assert all(len(segment.tlvs[0x020C]) == 2 and 0x0204 in segment.tlvs for segment in segments)
 
 
 def test_text_outside_gsm7_goes_as_ucs2() -> None:
@@ -126,6 +141,16 @@ def test_statuses_mean_what_the_reference_says(outcome: Outcome, statuses: list[
 def test_codes_are_hexadecimal_and_unlisted_ones_marked() -> None:
     assert classify(TABLE, 0x58).code == "0x58"
     assert classify(TABLE, 0x412).code == "unlisted:0x412"
+
+
+def test_carriers_own_status_for_an_opt_out_is_a_setting() -> None:
+    told = classify(TABLE, 0x412, opted_out={0x412})
+    assert (told.outcome, told.opted_out, told.code) == (Outcome.DEAD, True, "0x412")
+    assert not classify(TABLE, 0x0B, opted_out={0x412}).opted_out
+    assert settings(opted_out_statuses=[0x412]).opted_out_statuses == {0x412}
+    for faulty in ([0], [0x10000], list(range(1, 30))):
+        with pytest.raises(ValueError, match="opted_out_statuses"):
+            settings(opted_out_statuses=faulty)
 
 
 def test_backoff_doubles_below_its_cap() -> None:

@@ -1,10 +1,8 @@
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 
 from clarion_channels.errortable import load
-from clarion_channels.mail.verp import delivery_of, return_path
 from clarion_channels.outcome import Outcome
 from clarion_channels.providers.smtp.answers import Reply, classify
 
@@ -84,11 +82,3 @@ def test_detail_is_short_printable_and_without_addresses() -> None:
     assert detail.startswith("(address) unknown see help xxx")
     assert len(detail) == 256
     assert detail.isprintable()
-
-
-def test_return_path_names_its_delivery() -> None:
-    delivery = UUID("0192f0c1-7a3b-7cde-8f01-23456789abcd")
-    assert delivery_of(return_path(delivery, "bounce.example.com")) == delivery
-    assert delivery_of(return_path(delivery, "bounce.example.com").upper()) == delivery
-    assert delivery_of("shop@example.com") is None
-    assert delivery_of("b+12@example.com") is None

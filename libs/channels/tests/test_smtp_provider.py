@@ -3,7 +3,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from uuid import UUID, uuid4
@@ -15,13 +15,14 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from pydantic import ValidationError
 
 from clarion.internal.content.v1.rendered_pb2 import MailFrame, Rendered, RenderedMail
-from clarion.types.v1.address_pb2 import Address, MailAddress
+from clarion.types.v1.address_pb2 import Address, ApnsDevice, MailAddress
 from clarion.types.v1.channel_pb2 import Priority
 from clarion.types.v1.content_pb2 import MailContent
 from clarion_channels.mail.frame import build_frame, frame_sha256
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, Provider, ProviderUnavailable
 from clarion_channels.providers.smtp import Factory, FrameUnavailable
+from clarion_kit.links import ReturnPath, verify_return_path
 
 from .loopback_tls import Tls, make_tls
 
@@ -173,9 +174,14 @@ def document(port: int, tls: Tls, **more: object) -> bytes:
 LOGIN = {"username": "clarion", "password": "secret"}
 
 
+LANE = 7
+LINK_KEY = bytes(range(32))
+
+
 @asynccontextmanager
 async def connected(port: int, tls: Tls, **more: object) -> AsyncIterator[Provider]:
-    provider = await Factory().with_frames(Frames()).connect(document(port, tls, **more), NoReceipts())
+    factory = Factory().with_frames(Frames()).with_link_key(LINK_KEY).for_lane(LANE)
+    provider = await factory.connect(document(port, tls, **more), NoReceipts())
     try:
         yield provider
     finally:
@@ -229,14 +235,56 @@ async def test_mail_goes_out_authenticated_over_tls(tls: Tls, security: str) -> 
     assert plain.get_content() == "Hello Anna\r\n.\r\n"
 
 
-async def test_return_path_names_the_delivery(tls: Tls) -> None:
+async def test_return_path_is_signed_and_names_account_and_delivery(tls: Tls) -> None:
     mailbox = Mailbox()
     async with (
         mail_server(tls, mailbox) as port,
         connected(port, tls, return_path_domain="bounce.example.com", **LOGIN) as provider,
     ):
         await send(provider, message(delivery=DELIVERY))
-    assert mailbox.mails[0][0] == f"b+{DELIVERY.hex}@bounce.example.com"
+    local, _, domain = mailbox.mails[0][0].partition("@")
+    assert (verify_return_path(LINK_KEY, local), domain) == (ReturnPath(LANE, DELIVERY), "bounce.example.com")
+
+
+async def test_account_that_wants_return_paths_needs_the_key_only_as_a_lane(tls: Tls) -> None:
+    wanted = document(465, tls, return_path_domain="bounce.example.com")
+
+    await (await Factory().connect(wanted, NoReceipts())).close()
+    with pytest.raises(ProviderUnavailable, match="return_path_domain"):
+        await Factory().for_lane(LANE).connect(wanted, NoReceipts())
+
+
+@pytest.mark.parametrize("offered", [True, False])
+async def test_server_that_reports_is_told_what_to_report(tls: Tls, offered: bool) -> None:
+    heard: list[str] = []
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx.example.com\r\n")
+        await reader.readline()
+        writer.write(b"250-mx.example.com\r\n250 DSN\r\n" if offered else b"250 mx.example.com\r\n")
+        for reply in (b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"):
+            heard.append((await reader.readline()).decode().strip())
+            writer.write(reply)
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 2.0.0 taken\r\n")
+        await reader.read()
+
+    async with (
+        scripted_server(tls, [converse]) as port,
+        connected(port, tls, security="tls") as provider,
+    ):
+        [result] = await send(provider, message("anna+x=y@example.org", delivery=DELIVERY))
+    assert result.outcome is Outcome.ACCEPTED
+    mail = f" RET=HDRS ENVID={DELIVERY}" if offered else ""
+    rcpt = " NOTIFY=FAILURE,DELAY ORCPT=rfc822;anna+2Bx+3Dy@example.org" if offered else ""
+    assert heard == [f"MAIL FROM:<shop@example.com>{mail}", f"RCPT TO:<anna+x=y@example.org>{rcpt}", "DATA"]
+
+
+async def test_address_of_another_channel_is_refused(tls: Tls) -> None:
+    device = Address(ios=ApnsDevice(token="ab"))
+    async with connected(1, tls) as provider:
+        [result] = await send(provider, replace(message(), address=device))
+    assert (result.outcome, result.code) == (Outcome.BAD, "local:not_for_mail")
 
 
 async def test_literal_mail_needs_no_frame(tls: Tls) -> None:

@@ -16,11 +16,13 @@ from clarion_channels.outcome import Outcome
 from clarion_channels.port import Message
 from clarion_channels.providers.twilio.answer import classify
 from clarion_channels.providers.twilio.payload import InvalidMessage, build_form
-from clarion_channels.providers.twilio.receipts import Forged, Malformed, Status, parse, read_form, verify
+from clarion_channels.providers.twilio.receipts import Forged, Malformed, parse, read_form, verify
 from clarion_channels.providers.twilio.settings import TwilioSettings
+from clarion_channels.receipt import News
 from clarion_kit.vocabulary import Receipt
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TABLE = load("twilio")
 NUMBER = "+821012345678"
 
 
@@ -213,21 +215,29 @@ def test_anything_else_than_what_was_signed_is_forged(
     ],
 )
 def test_status_says_what_became_of_the_delivery(status: str, receipt: Receipt | None) -> None:
-    found = parse(read_form(f"MessageSid=SM1&MessageStatus={status}&ErrorCode=30003".encode()))
-    assert (found.provider_message_id, found.status.receipt, found.error_code) == ("SM1", receipt, "30003")
+    found = parse(read_form(f"MessageSid=SM01&MessageStatus={status}&ErrorCode=30003".encode()), TABLE)
+    assert (found.ids, found.receipt, found.code) == (("sm01",), receipt, "30003")
+    assert found.empty is (receipt is None)
 
 
-def test_statuses_rise_to_the_final_one_and_delivered_outranks_failure() -> None:
-    way = [
-        Status.ACCEPTED,
-        Status.QUEUED,
-        Status.SENDING,
-        Status.SENT,
-        Status.UNDELIVERED,
-        Status.DELIVERED,
-        Status.READ,
-    ]
-    assert [status.rank for status in way] == sorted({status.rank for status in way})
+@pytest.mark.parametrize(
+    ("status", "code", "news"),
+    [
+        ("undelivered", "30003", News.SOFT_BOUNCE),
+        ("undelivered", "30005", News.DEAD),
+        ("undelivered", "30006", News.DEAD),
+        ("failed", "21610", News.STOPPED),
+        ("failed", "30008", None),
+        ("failed", "30007", None),
+        ("failed", "0", None),
+        ("failed", "99999", None),
+        ("delivered", "0", News.ARRIVED),
+        ("sent", "30005", None),
+    ],
+)
+def test_code_says_what_it_is_for_the_number(status: str, code: str, news: News | None) -> None:
+    found = parse(read_form(f"MessageSid=SM1&MessageStatus={status}&ErrorCode={code}".encode()), TABLE)
+    assert found.news is news
 
 
 @pytest.mark.parametrize(
@@ -246,4 +256,4 @@ def test_statuses_rise_to_the_final_one_and_delivered_outranks_failure() -> None
 )
 def test_form_that_is_no_status_callback_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
-        parse(read_form(body))
+        parse(read_form(body), TABLE)

@@ -15,8 +15,9 @@ from clarion_channels.outcome import Outcome
 from clarion_channels.providers.webpush.answer import classify
 from clarion_channels.providers.webpush.encryption import InvalidKeys, encrypt
 from clarion_channels.providers.webpush.endpoint import KNOWN_SERVICES, AllowedHosts, ForbiddenEndpoint, is_public
-from clarion_channels.providers.webpush.payload import build_plaintext, request_headers, topic
+from clarion_channels.providers.webpush.payload import request_headers, topic
 from clarion_channels.providers.webpush.vapid import MAX_ORIGINS, Vapid, load_vapid_key
+from clarion_channels.push.web import build_plaintext
 
 from .h2_peer import pem_of
 from .push_messages import push_message

@@ -199,6 +199,12 @@ class Notifications(notification_service_pb2_grpc.NotificationServiceServicer):
         await self._gateway.admit(request, context)
         return pb.CancelResponse(cancelled_deliveries=1)
 
+    async def Explain(self, request: Message, context: Context) -> Never:
+        await unscripted(context)
+
+    async def Reschedule(self, request: Message, context: Context) -> Never:
+        await unscripted(context)
+
 
 class Apps(app_service_pb2_grpc.AppServiceServicer):
     """Only what is not idempotent."""
@@ -252,6 +258,12 @@ class Recipients(recipient_service_pb2_grpc.RecipientServiceServicer):
         await unscripted(context)
 
     async def EraseRecipient(self, request: Message, context: Context) -> Never:
+        await unscripted(context)
+
+    async def ExportRecipient(self, request: Message, context: Context) -> Never:
+        await unscripted(context)
+
+    async def ImportRecipients(self, request_iterator: object, context: Context) -> Never:
         await unscripted(context)
 
 

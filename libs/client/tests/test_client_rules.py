@@ -17,7 +17,9 @@ from clarion.errors.v1 import error_reason_pb2
 from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion.types.v1 import channel_pb2
 from clarion_client import (
+    Action,
     AsyncClient,
+    Attachment,
     Channel,
     ChannelMode,
     Client,
@@ -292,7 +294,12 @@ def test_notification_becomes_the_contracts_message() -> None:
         recipients=["u1", "u2"],
         category="orders",
         event_id="e1",
-        content=Content(push=Push(title="T"), sms="S", mail=Mail(subject="M", text="B")),
+        content=Content(
+            push=Push(title="T", actions=[Action(id="a", title="Open", link="shop://1")]),
+            sms="S",
+            mail=Mail(subject="M", text="B"),
+        ),
+        attachments=[Attachment(filename="a.png", content_type="image/png", content=b"x", content_id="logo")],
         channels=[Channel.SMS, Channel.IOS],
         channel_mode=ChannelMode.FIRST_AVAILABLE,
         priority=Priority.URGENT,
@@ -302,6 +309,8 @@ def test_notification_becomes_the_contracts_message() -> None:
 
     expected = pb.Notification(event_id="e1", recipient_ids=["u1", "u2"], category="orders", collapse_key="k")
     expected.content.push.title = "T"
+    expected.content.push.actions.add(id="a", title="Open", link="shop://1")
+    expected.attachments.add(filename="a.png", content_type="image/png", content=b"x", content_id="logo")
     expected.content.sms.text = "S"
     expected.content.mail.subject = "M"
     expected.content.mail.text = "B"

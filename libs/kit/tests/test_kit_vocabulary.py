@@ -5,6 +5,7 @@ from enum import IntEnum
 import pytest
 from google.protobuf.descriptor import FileDescriptor
 
+from clarion.broadcast.v1 import broadcast_service_pb2
 from clarion.errors.v1 import error_reason_pb2
 from clarion.notification.v1 import notification_service_pb2, state_pb2
 from clarion.provider.v1 import provider_service_pb2
@@ -24,6 +25,7 @@ PAIRS: dict[type[IntEnum], tuple[str, FileDescriptor]] = {
     vocabulary.Gate: ("GATE_", STATES),
     vocabulary.Verdict: ("VERDICT_", STATES),
     vocabulary.EventKind: ("EVENT_KIND_", notification_service_pb2.DESCRIPTOR),
+    vocabulary.BroadcastState: ("BROADCAST_STATE_", broadcast_service_pb2.DESCRIPTOR),
     vocabulary.StopReason: ("STOP_REASON_", provider_service_pb2.DESCRIPTOR),
     ErrorReason: ("ERROR_REASON_", error_reason_pb2.DESCRIPTOR),
 }

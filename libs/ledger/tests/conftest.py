@@ -14,8 +14,9 @@ DELETE FROM ledger.attempt; DELETE FROM ledger.event; DELETE FROM ledger.dead_le
 DELETE FROM ledger.delivery_work; DELETE FROM ledger.plan_work; DELETE FROM ledger.schedule;
 DELETE FROM ledger.delivery_body; DELETE FROM ledger.delivery; DELETE FROM ledger.notification_body;
 DELETE FROM ledger.notification; DELETE FROM ledger.event_key;
-DELETE FROM ledger.stream_seen; DELETE FROM ledger.lease; DELETE FROM ledger.frame;
-DELETE FROM ledger.lane_stop; DELETE FROM preference.recipient;
+DELETE FROM ledger.digest; DELETE FROM ledger.stream_seen; DELETE FROM ledger.lease; DELETE FROM ledger.frame;
+DELETE FROM ledger.receipt_tally; DELETE FROM ledger.lane_quality; DELETE FROM tracking.segment;
+DELETE FROM ledger.lane_stop; DELETE FROM ledger.broadcast; DELETE FROM ledger.recurring; DELETE FROM preference.recipient;
 DELETE FROM ledger.route; DELETE FROM ledger.lane; DELETE FROM ledger.category; DELETE FROM ledger.app_key;
 DELETE FROM ledger.data_key; DELETE FROM ledger.app;
 UPDATE ledger.event_epoch SET epoch = ledger.epoch_of(now());

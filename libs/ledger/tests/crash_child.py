@@ -10,10 +10,11 @@ from uuid import UUID
 
 from clarion_ledger.accept import accept
 from clarion_ledger.db import Pool, pool
+from clarion_ledger.digests import claim_due
 from clarion_ledger.dispatching import claim, record
 from clarion_ledger.planning import load, plan
 
-from .ledger_samples import LEASE, item, plan_of, sent
+from .ledger_samples import LEASE, close_digest, item, plan_of, sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ async def step(connections: Pool, name: str, shop: Shop, ids: list[UUID]) -> Non
     elif name == "plan":
         lane_id: int = await connections.fetchval("SELECT min(lane_id) FROM ledger.lane")
         await plan(connections, [plan_of(source, lane_id, suppressed=1) for source in await load(connections, ids)])
+    elif name == "digest":
+        for window in await claim_due(connections, 10, LEASE):
+            await close_digest(connections, window)
     else:
         claims = await claim(connections, ids, LEASE)
         if name == "record":

@@ -1,7 +1,7 @@
 """Notifications, plans and outcomes as the edge, the planner and a dispatcher would make them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -13,9 +13,11 @@ from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
 from clarion_ledger.accept import Accepted, AcceptItem, AcceptResult, accept
 from clarion_ledger.audit import Audit, audit
 from clarion_ledger.db import Pool
+from clarion_ledger.digests import Carrier, DueWindow, EndedMember, close
 from clarion_ledger.dispatching import Claimed, Record, claim, record
 from clarion_ledger.ids import delivery_id
 from clarion_ledger.planning import Plan, PlannedDelivery, ToPlan, load, plan
+from clarion_ledger.rests import DigestWindow, EscalationStep, Rest
 
 LEASE = timedelta(seconds=30)
 PLAN = Lane(Stream.PLAN, Priority.NORMAL)
@@ -124,6 +126,71 @@ async def planned(
     plans = [plan_of(w, lane_id, suppressed=suppressed, at_most_once=at_most_once, enqueue=enqueue) for w in waiting]
     assert await plan(pool, plans) == set(ids)
     return ids, [p.deliveries[0].delivery_id for p in plans]
+
+
+SOMEBODY = UUID(int=77)
+WINDOW = timedelta(minutes=10)
+
+
+def resting(
+    source: ToPlan,
+    lane_id: int,
+    channel: Channel = Channel.ANDROID,
+    *,
+    rest: Rest | None = None,
+    escalation: EscalationStep | None = None,
+    digest: str = "",
+    recipient: UUID = SOMEBODY,
+) -> PlannedDelivery:
+    """A delivery that rests: deferred, a step of an escalation, or a member of a digest."""
+    address = UUID(int=channel)
+    if digest:
+        rest = Rest(DeliveryState.WAITING)
+    return PlannedDelivery(
+        delivery_id(source.notification_id, recipient, channel, address),
+        recipient,
+        channel,
+        address_id=address,
+        lane_id=lane_id,
+        address=b"address",
+        content=b"content",
+        rest=rest,
+        escalation=escalation,
+        digest=DigestWindow(digest, WINDOW) if digest else None,
+    )
+
+
+async def plan_resting(
+    pool: Pool, app: Owner, *deliveries: Callable[[ToPlan, int], PlannedDelivery], expire_at: datetime | None = None
+) -> tuple[UUID, list[UUID]]:
+    """A notification with these deliveries: its id and theirs."""
+    lane_id = await lane(pool, app, f"lane-{uuid4().hex[:8]}")
+    [result] = await accept(pool, [item(app, uuid4().hex, expire_at=expire_at)])
+    [source] = await load(pool, [accepted(result).notification_id])
+    made = [make(source, lane_id) for make in deliveries]
+    await plan(pool, [Plan(source, made, max_attempts=3, at_most_once=False)])
+    return source.notification_id, [one.delivery_id for one in made]
+
+
+async def member(pool: Pool, app: Owner, key: str = "k", *, expire_at: datetime | None = None) -> tuple[UUID, UUID]:
+    """A notification whose one delivery waits in the digest window of `key`: both ids."""
+    notification, [id_] = await plan_resting(
+        pool, app, lambda source, lane_id: resting(source, lane_id, digest=key), expire_at=expire_at
+    )
+    return notification, id_
+
+
+async def window_ends(pool: Pool) -> None:
+    """The time of every open window is over."""
+    await pool.execute("UPDATE ledger.digest SET due_at = now() - interval '1 second', claimed_until = NULL")
+    await pool.execute("UPDATE ledger.delivery_work SET due_at = now() - interval '1 second' WHERE state = 7")
+
+
+async def close_digest(pool: Pool, found: DueWindow) -> bool:
+    """Close a window as a planner does: the newest goes, the others are merged into it."""
+    first, *others = found.members
+    ended = [EndedMember(one.delivery_id, Reason.MERGED, first.delivery_id, b"", "into") for one in others]
+    return await close(pool, found.digest_id, [Carrier(first.delivery_id, b"together")], ended)
 
 
 async def leased(pool: Pool, app: Owner, *, at_most_once: bool = False) -> Claimed:

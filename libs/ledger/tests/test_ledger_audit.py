@@ -9,19 +9,24 @@ from clarion_ledger.accept import accept
 from clarion_ledger.audit import CHECKS, Auditor, audit
 from clarion_ledger.cancelling import cancel
 from clarion_ledger.db import Pool
+from clarion_ledger.digests import claim_due
 from clarion_ledger.dispatching import Record, record
 from clarion_ledger.ids import timestamp_ms
 from clarion_ledger.planning import expire
 from clarion_testkit.plugin import App, Database
 
+from .broadcast_samples import PROVED_WITH_BROADCASTS
 from .ledger_samples import (
     accepted,
     audited,
+    close_digest,
     delivered,
     failed_for_now,
     item,
     leased,
+    member,
     planned,
+    window_ends,
 )
 
 
@@ -56,6 +61,13 @@ async def a_bit_of_everything(pool: Pool, app: App) -> None:
     await record(pool, [failure])
     exhausted = await leased(pool, app)
     await record(pool, [Record(exhausted, DeliveryState.DEAD_LETTERED, Reason.RETRIES_EXHAUSTED)])
+    await member(pool, app, "closed")
+    newest, _ = await member(pool, app, "closed")
+    await window_ends(pool)
+    [window] = await claim_due(pool, 1, timedelta(seconds=10))
+    assert await close_digest(pool, window)
+    await cancel(pool, app.app_id, newest)
+    await member(pool, app, "open")
 
 
 async def test_sound_ledger_has_nothing_unaccounted(database: Database, app: App) -> None:
@@ -65,7 +77,7 @@ async def test_sound_ledger_has_nothing_unaccounted(database: Database, app: App
 
     assert found.findings == {}
     assert (found.unaccounted, found.stuck) == (0, 0)
-    assert (found.accepted, found.scheduled) == (12, 1)
+    assert (found.accepted, found.scheduled) == (15, 1)
     assert found.states == {
         DeliveryState.READY: 1,
         DeliveryState.ENQUEUED: 1,
@@ -73,14 +85,16 @@ async def test_sound_ledger_has_nothing_unaccounted(database: Database, app: App
         DeliveryState.RETRY_WAIT: 1,
         DeliveryState.SENT: 1,
         DeliveryState.FAILED: 1,
-        DeliveryState.SUPPRESSED: 2,
+        DeliveryState.WAITING: 1,
+        DeliveryState.SUPPRESSED: 3,
+        DeliveryState.CANCELLED: 1,
         DeliveryState.DEAD_LETTERED: 1,
     }
-    assert (found.deliveries, found.in_flight) == (9, 5)
+    assert (found.deliveries, found.in_flight) == (12, 6)
 
 
 SENT = "(SELECT id FROM ledger.delivery WHERE state = 20)"
-SUPPRESSED = "(SELECT id FROM ledger.delivery WHERE state = 22 LIMIT 1)"
+SUPPRESSED = "(SELECT id FROM ledger.delivery WHERE state = 22 AND merged_into IS NULL LIMIT 1)"
 ENQUEUED = "(SELECT delivery_id FROM ledger.delivery_work WHERE state = 2)"
 LEASED = "(SELECT delivery_id FROM ledger.delivery_work WHERE state = 3)"
 READY = "(SELECT delivery_id FROM ledger.delivery_work WHERE state = 1)"
@@ -192,6 +206,11 @@ CORRUPTIONS = {
         "UPDATE ledger.delivery_work SET due_at = NULL WHERE state = 4",
         {"work_at_rest_nowhere"},
     ),
+    "digest window deleted": ("DELETE FROM ledger.digest", {"waiting_for_nothing"}),
+    "merged into a delivery that is not there": (
+        "UPDATE ledger.delivery SET merged_into = uuidv7() WHERE reason = 15",
+        {"merged_into_nothing"},
+    ),
     "notification that rests nowhere": (
         f"UPDATE ledger.plan_work SET ready_since = NULL WHERE notification_id = {RESTING}",
         {"plan_work_at_rest_nowhere"},
@@ -211,7 +230,8 @@ async def test_corruption_is_found_by_its_checks(database: Database, app: App, c
 
 
 def test_every_check_is_proved_by_a_corruption() -> None:
-    assert set().union(*(checks for _, checks in CORRUPTIONS.values())) == set(CHECKS)
+    proved_here = set().union(*(checks for _, checks in CORRUPTIONS.values()))
+    assert proved_here | PROVED_WITH_BROADCASTS == set(CHECKS)
 
 
 async def test_audit_of_one_app_does_not_see_the_faults_of_another(database: Database, app: App) -> None:

@@ -112,13 +112,13 @@ async def test_routes_name_lanes_by_id(database: Database, app: App) -> None:
     sealer = await app.keys.sealer(app.app_id)
     lane_id = await admin.put_lane(database.pool, sealer, app.app_id, "main", "smpp", Channel.SMS, b"{}", enabled=True)
     routes = ChannelRoutes(channel=channel_pb2.CHANNEL_SMS)
-    route = routes.routes.add(country="DE")
+    route = routes.routes.add(country="DE", by_receipts=True)
     route.targets.add(provider="main")
     await admin.put_routes(database.pool, app.app_id, routes)
     cache = ConfigCache(database.pool, with_lanes=True)
     await cache.refresh()
 
-    assert cache.snapshot.routes[app.app_id, Channel.SMS] == (Route("DE", "", (Target(lane_id, 100),)),)
+    assert cache.snapshot.routes[app.app_id, Channel.SMS] == (Route("DE", "", (Target(lane_id, 100),), True),)
 
 
 async def test_route_to_an_unknown_provider_is_refused(database: Database, app: App) -> None:

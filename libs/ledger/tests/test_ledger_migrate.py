@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from clarion_ledger import migrate
 
-STEPS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
+STEPS = [f"{number:04}" for number in range(1, 17)]
 
 
 @pytest_asyncio.fixture

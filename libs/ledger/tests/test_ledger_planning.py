@@ -11,7 +11,7 @@ import pytest
 from clarion_kit.vocabulary import DeliveryState, EventKind, NotificationState, Priority, Reason
 from clarion_ledger.accept import accept
 from clarion_ledger.db import Pool
-from clarion_ledger.planning import Plan, count_try, expire, load, plan
+from clarion_ledger.planning import MAX_LOAD_BYTES, Plan, count_try, expire, load, plan
 from clarion_testkit.plugin import App, Database
 
 from .ledger_samples import accepted, audited, delivery_row, events_of, existing_work_row, item, lane, plan_of, planned
@@ -38,6 +38,20 @@ async def test_load_leaves_out_unknown_and_planned_notifications(database: Datab
 
     assert await load(database.pool, [*ids, uuid4()]) == []
     assert await load(database.pool, []) == []
+
+
+async def test_load_of_large_payloads_comes_by_turns(database: Database, app: App) -> None:
+    large = bytes(MAX_LOAD_BYTES // 2)
+    results = await accept(database.pool, [item(app, f"e{n}", payload=large) for n in range(5)])
+    ids = sorted(accepted(result).notification_id for result in results)
+
+    turns: list[list[UUID]] = []
+    left = ids
+    while found := [source.notification_id for source in await load(database.pool, left)]:
+        turns.append(found)
+        left = [id_ for id_ in left if id_ > found[-1]]
+
+    assert turns == [ids[:2], ids[2:4], ids[4:]]
 
 
 async def test_load_says_that_the_deadline_passed(database: Database, app: App) -> None:

@@ -8,6 +8,13 @@ from uuid import UUID
 import pytest
 
 from clarion.notification.v1.notification_service_pb2 import Notification
+from clarion.types.v1.address_pb2 import (
+    ANDROID_PUSH_SERVICE_HUAWEI,
+    ANDROID_PUSH_SERVICE_UNSPECIFIED,
+    Address,
+    AndroidDevice,
+    AndroidPushService,
+)
 from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, Reason
 from clarion_ledger import flow, reading
 from clarion_ledger.config import CategoryRule, ConfigCache
@@ -90,6 +97,24 @@ async def test_redriven_letter_is_sent_by_a_new_delivery(database: Database, app
     assert await state_of(database.pool, letter) is DeliveryState.DEAD_LETTERED
     assert await state_of(database.pool, new_id) is DeliveryState.SENT
     assert (await delivery_row(database.pool, new_id))["redrive_of"] == letter
+
+
+@pytest.mark.parametrize(
+    ("service", "hint"), [(ANDROID_PUSH_SERVICE_HUAWEI, "huawei"), (ANDROID_PUSH_SERVICE_UNSPECIFIED, "fcm")]
+)
+async def test_redriven_push_still_knows_its_service(
+    database: Database, app: App, service: AndroidPushService.ValueType, hint: str
+) -> None:
+    [letter] = await dead(database.pool, app)
+    sealer = await app.keys.sealer(app.app_id)
+    address_id = (await delivery_row(database.pool, letter))["address_id"]
+    device = Address(android=AndroidDevice(token="device", service=service)).SerializeToString()
+    sealed = sealer.seal("address", address_id.bytes, "address", device)
+    await database.pool.execute("UPDATE ledger.delivery_body SET address = $2 WHERE id = $1", letter, sealed)
+
+    new_id = await replaced(database.pool, app, letter)
+
+    assert (await existing_work_row(database.pool, new_id))["hint"] == hint
 
 
 async def test_audit_is_clean_at_every_step_of_a_redrive(database: Database, app: App) -> None:

@@ -14,12 +14,29 @@ from clarion_ledger.accept import accept
 from clarion_ledger.cancelling import cancel
 from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool, ping, pool
+from clarion_ledger.digests import claim_due
 from clarion_ledger.dispatching import Record, changed, claim, claim_held, extend, mark_writing, record
+from clarion_ledger.explaining import told
 from clarion_ledger.planning import count_try, expire, load, plan
 from clarion_ledger.receipts import ReceiptFor, apply, find_deliveries
 from clarion_testkit.plugin import App, Database
 
-from .ledger_samples import DISPATCH, LEASE, PLAN, accepted, audited, delivered, item, lane, plan_of, planned, sent
+from .ledger_samples import (
+    DISPATCH,
+    LEASE,
+    PLAN,
+    accepted,
+    audited,
+    close_digest,
+    delivered,
+    item,
+    lane,
+    member,
+    plan_of,
+    planned,
+    sent,
+    window_ends,
+)
 
 As = Callable[[str], AbstractAsyncContextManager[Pool]]
 
@@ -53,6 +70,18 @@ async def test_gateway_accepts_shows_and_cancels(as_daemon: As, database: Databa
             assert await reading.whole(gateway, app.app_id, id_) is not None
             assert await cancel(gateway, app.app_id, id_) is not None
         await ConfigCache(gateway, with_lanes=True).refresh()
+
+    assert (await audited(database.pool)).unaccounted == 0
+
+
+async def test_planner_closes_digests(as_daemon: As, database: Database, app: App) -> None:
+    first, _ = await member(database.pool, app)
+    await member(database.pool, app)
+    await window_ends(database.pool)
+    async with as_daemon("planner") as planner:
+        [window] = await claim_due(planner, 10, LEASE)
+        assert await close_digest(planner, window)
+        assert await told(planner, app.app_id, first) is not None
 
     assert (await audited(database.pool)).unaccounted == 0
 

@@ -1,13 +1,17 @@
 """Which account serves."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.config import LaneConfig, Route, Snapshot, Target
-from clarion_ledger.routing import choose_lane
+from clarion_ledger.routing import PROBING_SHARE, choose_lane, earned_shares
 
 APP = 7
 A, B, C = Target(1, 100), Target(2, 100), Target(3, 100)
@@ -135,3 +139,57 @@ def test_next_in_line_serves_while_the_first_is_to_be_avoided(
     routes: list[Route], avoid: tuple[int, ...], expected: int
 ) -> None:
     assert chosen(snapshot(THREE, *routes), avoid=avoid) == expected
+
+
+TARGETS = st.lists(st.tuples(st.integers(1, 100), st.floats(0.05, 1.0)), min_size=1, max_size=8)
+
+
+@given(TARGETS)
+def test_shares_by_receipts_sum_to_one_and_leave_everybody_something_to_prove(targets: list[tuple[int, float]]) -> None:
+    weights, factors = zip(*targets, strict=True)
+    shares = earned_shares(weights, factors)
+    assert sum(shares) == pytest.approx(1)
+    for share, weight in zip(shares, weights, strict=True):
+        assert share >= min(weight / sum(weights), PROBING_SHARE) - 1e-9
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=8), st.floats(0.05, 1.0))
+def test_accounts_that_are_equally_good_share_by_weight(weights: list[int], factor: float) -> None:
+    assert earned_shares(weights, [factor] * len(weights)) == pytest.approx(
+        [weight / sum(weights) for weight in weights]
+    )
+
+
+@given(TARGETS, st.data())
+def test_account_that_gets_better_never_loses_share(targets: list[tuple[int, float]], data: st.DataObject) -> None:
+    weights, factors = (list(column) for column in zip(*targets, strict=True))
+    place = data.draw(st.integers(0, len(targets) - 1))
+    better = list(factors)
+    better[place] = data.draw(st.floats(factors[place], 1.0))
+    assert earned_shares(weights, better)[place] >= earned_shares(weights, factors)[place] - 1e-9
+
+
+def shares_of(quality: Mapping[tuple[int, str], int], *, by_receipts: bool = True, country: str = "KR") -> Counter[int]:
+    route = Route("", "", (Target(1, 50), Target(2, 50), Target(3, 100, rank=1)), by_receipts)
+    known, random = replace(snapshot(THREE, route), quality=quality), Random(5)
+    found = (
+        choose_lane(known, APP, Channel.SMS, country=country, locale="", hint="", random=random) for _ in range(2_000)
+    )
+    return Counter(lane_id for lane_id in found if lane_id is not None)
+
+
+def test_traffic_goes_where_receipts_are_good_and_a_bad_account_is_still_probed() -> None:
+    shares = shares_of({(1, "KR"): 5})
+    assert set(shares) == {1, 2}
+    assert 0.03 < shares[1] / 2_000 < 0.07
+
+
+@pytest.mark.parametrize(
+    ("quality", "by_receipts", "country"),
+    [({(1, "KR"): 5}, False, "KR"), ({(1, "KR"): 5}, True, "DE"), ({(1, "KR"): 40, (2, "KR"): 40}, True, "KR")],
+    ids=["not asked for", "another country", "no better one"],
+)
+def test_weights_stay_where_receipts_say_nothing_else(
+    quality: dict[tuple[int, str], int], by_receipts: bool, country: str
+) -> None:
+    assert 0.46 < shares_of(quality, by_receipts=by_receipts, country=country)[1] / 2_000 < 0.54

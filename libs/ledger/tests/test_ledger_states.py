@@ -10,7 +10,7 @@ import pytest
 
 from clarion_kit.subjects import Stream
 from clarion_kit.vocabulary import DeliveryState, NotificationState, Priority, Reason, Receipt, StopReason
-from clarion_ledger import flow, stops
+from clarion_ledger import digests, flow, stops
 from clarion_ledger.cancelling import cancel
 from clarion_ledger.db import Pool
 from clarion_ledger.dispatching import Claimed, Record, claim, claim_held, extend, mark_writing, record
@@ -40,6 +40,7 @@ RECORDED = {
     DeliveryState.CANCELLED: Reason.WISH_CHANGED,
     DeliveryState.DEAD_LETTERED: Reason.RETRIES_EXHAUSTED,
     DeliveryState.RETRY_WAIT: None,
+    DeliveryState.DEFERRED: Reason.QUIET_HOURS,
     DeliveryState.HELD: None,
     DeliveryState.READY: None,
 }
@@ -57,6 +58,9 @@ MOVERS: dict[str, Mover] = {
     **{f"record_{state.name.lower()}": recorder(state) for state in RECORDED},
     "pump": lambda t: flow.pump(t.pool, DISPATCH, 10),
     "due_retries": lambda t: flow.due_retries(t.pool),
+    "due_steps": lambda t: flow.due_steps(t.pool),
+    "close_digest": lambda t: _close_digest(t, go=True),
+    "merge_digest": lambda t: _close_digest(t, go=False),
     "lost": lambda t: flow.lost(t.pool, DISPATCH, None),
     "ended_leases": lambda t: flow.ended_leases(t.pool),
     "expired": lambda t: flow.expired(t.pool),
@@ -72,6 +76,8 @@ CIRCUMSTANCES = {
     "early": "expire_at = now() + interval '1 hour'",
     "expired": "expire_at = now() - interval '1 second'",
     "spent": "attempt = max_attempts, lease_until = now() - interval '1 minute'",
+    "step": "until = 1, step = 1, escalate_after = interval '1 minute'",
+    "member": "digest_id = 7",
     "written": "at_most_once = true, writing_at = now() - interval '1 minute', lease_until = now() - interval '1 minute'",
 }
 """What a row may also be; each makes some statement want it."""
@@ -96,6 +102,17 @@ async def _end_held(t: Target) -> int:
     ended = await stops.end_held(t.pool, [(t.claimed.lane_id, timedelta(microseconds=-1))], 10)
     await stops.resume(t.pool, t.claimed.lane_id)
     return ended
+
+
+async def _close_digest(t: Target, *, go: bool) -> None:
+    await t.pool.execute(
+        """INSERT INTO ledger.digest (digest_id, due_at, length, app_id, category_id, recipient_ref, digest_key)
+           OVERRIDING SYSTEM VALUE VALUES (7, now(), '1 minute', 1, 1, uuidv7(), 'k') ON CONFLICT DO NOTHING"""
+    )
+    id_ = t.claimed.delivery_id
+    ended = [digests.EndedMember(id_, Reason.MERGED, id_, b"", "")]
+    await digests.close(t.pool, 7, [digests.Carrier(id_, None)] if go else [], [] if go else ended)
+    await t.pool.execute("DELETE FROM ledger.digest")
 
 
 async def put(pool: Pool, id_: UUID, state: DeliveryState, circumstance: str) -> None:

@@ -164,8 +164,13 @@ class Gateway(
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
         raise AssertionError
 
-    SendBatch = _unasked
+    def ImportRecipients(self, request_iterator: object, context: Context) -> Never:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
+        raise AssertionError
+
+    SendBatch = Explain = Reschedule = _unasked
     UpsertRecipient = GetRecipient = RegisterAddress = RemoveAddress = MergeRecipients = EraseRecipient = _unasked
+    ExportRecipient = _unasked
     CreateApp = ListApps = ListKeys = _unasked
 
 

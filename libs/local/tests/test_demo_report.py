@@ -92,6 +92,7 @@ def test_summary_is_plain_json_with_every_count() -> None:
         "provider_mismatch": 0,
         "seconds": 12.35,
         "ready_seconds": 4.0,
+        "scenes": {},
         "channels": {
             "ios": {"sent": 1, "delivered": 0, "seen": 0},
             "android": {"sent": 0, "delivered": 0, "seen": 0},

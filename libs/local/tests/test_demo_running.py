@@ -15,8 +15,8 @@ from clarion_local.demo.settling import until_settled
 from clarion_local.demo.traffic import Traffic, showcase
 
 AT_ONCE = timedelta(0)
-NOTHING = Pending(0, 0, 0, 0, 0, 0)
-RETRYING = Pending(to_plan=0, scheduled=0, to_send=0, to_retry=2, resting=0, receipts=1)
+NOTHING = Pending(0, 0, 0, 0, 0, 0, 0, 0)
+RETRYING = Pending(to_plan=0, scheduled=0, to_send=0, to_retry=2, deferred=0, held=0, waiting=0, receipts=1)
 PEOPLE = [Recipient(recipient_id=f"p{number}", country="JP") for number in range(7)]
 
 

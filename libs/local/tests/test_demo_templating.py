@@ -19,6 +19,7 @@ CHANNELS = {
     "one-time-code": {Channel.IOS, Channel.ANDROID, Channel.WEB, Channel.SMS},
     "order-update": set(Channel),
     "promotion": set(Channel) - {Channel.SMS},
+    "answers": {Channel.IOS, Channel.ANDROID, Channel.WEB},
 }
 TEMPLATES = {template.name: template for template in shop_templates()}
 

@@ -120,6 +120,20 @@ async def test_category_is_stored_with_its_defaults_and_used_at_once(gateway: Ga
     assert (await client.send(notification(category="news"))).notification_id
 
 
+async def test_digest_key_is_taken_where_the_category_has_a_window(gateway: Gateway) -> None:
+    client = await gateway.app()
+    wanted = category.Category(
+        name="likes",
+        digest_window=Duration(seconds=600),
+        quiet_hours_action=category.GATE_ACTION_DEFER,
+        caps=[category.Cap(limit=3, period=category.CAP_PERIOD_DAY, shadow=True, scope=category.CAP_SCOPE_APP)],
+    )
+
+    await client.categories.PutCategory(category.PutCategoryRequest(category=wanted), metadata=client.auth)
+
+    assert (await client.send(notification(category="likes", digest_key="post-7"))).notification_id
+
+
 @pytest.mark.parametrize(
     ("faulty", "field"),
     [
@@ -130,8 +144,25 @@ async def test_category_is_stored_with_its_defaults_and_used_at_once(gateway: Ga
         (category.Category(name="n", time_to_live=Duration()), "time_to_live"),
         (category.Category(name="n", time_to_live=Duration(seconds=31 * 86_400)), "time_to_live"),
         (category.Category(name="n", time_to_live=Duration(seconds=10**18)), "time_to_live"),
-        (category.Category(name="n", cap_action=category.GATE_ACTION_DEFER), "cap_action"),
-        (category.Category(name="n", quiet_hours_action=category.GATE_ACTION_DEFER), "quiet_hours_action"),
+        (category.Category(name="n", cap_action=cast("category.GateAction.ValueType", 9)), "cap_action"),
+        (
+            category.Category(name="n", quiet_hours_action=cast("category.GateAction.ValueType", 9)),
+            "quiet_hours_action",
+        ),
+        (category.Category(name="n", digest_window=Duration()), "digest_window"),
+        (category.Category(name="n", dedupe_window=Duration(seconds=8 * 86_400)), "dedupe_window"),
+        (
+            category.Category(
+                name="n",
+                caps=[category.Cap(limit=1, window=Duration(seconds=1), period=category.CAP_PERIOD_DAY)],
+            ),
+            "caps[0].window",
+        ),
+        (category.Category(name="n", caps=[category.Cap(limit=1)]), "caps[0].window"),
+        (
+            category.Category(name="n", caps=[category.Cap(limit=1, period=cast("category.CapPeriod.ValueType", 9))]),
+            "caps[0].period",
+        ),
         (category.Category(name="n", caps=[category.Cap(limit=0, window=Duration(seconds=1))]), "caps[0].limit"),
         (
             category.Category(name="n", caps=[category.Cap(limit=1, window=Duration(seconds=-(10**18)))]),
@@ -236,9 +267,106 @@ async def test_route_to_a_provider_of_no_or_another_channel_is_refused(gateway: 
         (routing.Route(locale="x" * 36, targets=[routing.Target(provider="mail")]), "routes[0].locale"),
         (routing.Route(targets=[routing.Target(provider="mail", weight=101)]), "routes[0].targets[0].weight"),
         (routing.Route(targets=[routing.Target(provider="x" * 20_000)]), "routes[0].targets[0].provider"),
+        (routing.Route(targets=[routing.Target(provider="mail")], by_receipts=True), "routes[0].by_receipts"),
     ],
 )
 async def test_faulty_route_is_refused(gateway: Gateway, route: routing.Route, field: str) -> None:
     client = await gateway.app()
 
     assert (await refusal(put_routes(client, route))).fields == [field]
+
+
+async def test_route_of_an_unknown_country_or_given_twice_is_refused(gateway: Gateway) -> None:
+    client = await gateway.app()
+    await put_provider(client)
+    targets = [routing.Target(provider="mail")]
+
+    unknown = await refusal(put_routes(client, routing.Route(country="XX", targets=targets)))
+    twice = await refusal(
+        put_routes(
+            client,
+            routing.Route(country="DE", locale="de", targets=targets),
+            routing.Route(country="DE", targets=targets),
+            routing.Route(country="DE", locale="DE", targets=targets),
+        )
+    )
+
+    assert unknown.fields == ["routes[0].country"]
+    assert twice.fields == ["routes[2].country"]
+
+
+async def test_account_cannot_change_its_channel(gateway: Gateway) -> None:
+    client = await gateway.app()
+    await put_provider(client)
+
+    refused = await refusal(
+        put_provider(client, kind="smpp", settings={"host": "smsc.example", "system_id": "shop", "source": "Shop"})
+    )
+
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ALREADY_EXISTS, "NAME_TAKEN")
+
+
+async def test_ca_file_that_is_not_there_is_a_fault_of_the_settings(gateway: Gateway) -> None:
+    client = await gateway.app()
+    key = {"api_key": "SG.key", "from_address": "shop@example.org", "ca_file": "/nowhere/ca.pem"}
+
+    for kind, settings in (("smtp", {**SMTP, "ca_file": "/nowhere/ca.pem"}), ("sendgrid", key)):
+        refused = await refusal(put_provider(client, kind=kind, settings=settings))
+        assert (refused.reason, refused.metadata["provider"]) == ("PROVIDER_SETTINGS_INVALID", kind)
+
+
+# ---------------------------------------------------------------- deleting accounts
+
+
+async def delete_provider(client: Client, name: str = "mail", app_name: str = "") -> provider.DeleteProviderResponse:
+    request = provider.DeleteProviderRequest(app=app_name or client.app, name=name)
+    return await client.providers.DeleteProvider(request, metadata=client.auth)
+
+
+async def test_deleted_account_is_listed_no_more_and_its_name_is_free(gateway: Gateway) -> None:
+    client = await gateway.app()
+    await put_provider(client)
+    await client.providers.StopProvider(provider.StopProviderRequest(app=client.app, name="mail"), metadata=client.auth)
+    await put_routes(client, routing.Route(targets=[routing.Target(provider="mail")]))
+
+    await delete_provider(client)
+    await delete_provider(client)
+    gone = await client.providers.ListProviders(provider.ListProvidersRequest(app=client.app), metadata=client.auth)
+    again = await put_provider(client)
+    listed = await client.providers.ListProviders(provider.ListProvidersRequest(app=client.app), metadata=client.auth)
+    routes = await client.routing.ListRoutes(routing.ListRoutesRequest(app=client.app), metadata=client.auth)
+
+    assert not gone.providers
+    assert list(listed.providers) == [again.provider]
+    assert [list(route.targets) for channel in routes.routes for route in channel.routes] == [[]]
+
+
+async def test_account_that_never_was_cannot_be_deleted(gateway: Gateway) -> None:
+    client, other = await gateway.app(), await gateway.app()
+    await put_provider(other)
+
+    for name, app_name, reason in (
+        ("mail", client.app, "PROVIDER_NOT_FOUND"),
+        ("mail", "nobody", "APP_NOT_FOUND"),
+        ("mail~1", client.app, "INVALID_FIELD"),
+        ("", client.app, "INVALID_FIELD"),
+    ):
+        assert (await refusal(delete_provider(client, name, app_name))).reason == reason
+    assert len(await admin.lanes(gateway.pool, other.app_id)) == 1
+
+
+async def test_deleted_account_keeps_what_proves_its_callbacks_and_no_credentials(gateway: Gateway) -> None:
+    client = await gateway.app()
+    key = {"api_key": "SG.hunter2", "from_address": "shop@example.org", "webhook_public_key": "MFkw"}
+    await put_provider(client, kind="sendgrid", settings=key)
+
+    await delete_provider(client)
+
+    row = await gateway.pool.fetchrow(
+        "SELECT name, settings FROM ledger.lane WHERE app_id = $1 AND deleted_at IS NOT NULL", client.app_id
+    )
+    assert row is not None
+    sealer = await KeyRing(gateway.pool, gateway.kek).sealer(client.app_id)
+    assert json.loads(sealer.open("lane", row["name"].encode(), "settings", row["settings"])) == {
+        "webhook_public_key": "MFkw"
+    }

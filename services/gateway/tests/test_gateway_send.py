@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.internal.template.v1.template_service_pb2 import Description
 from clarion.notification.v1 import notification_service_pb2 as pb
+from clarion.template.v1.variable_pb2 import Variable, VariableType
 from clarion.types.v1.channel_pb2 import Channel
 from clarion_kit.keyfiles import TokenKeys
 from clarion_kit.sealing import KeyWrapper
@@ -299,6 +300,24 @@ async def test_template_is_checked_before_anything_is_stored(gateway: Gateway, p
     assert refused[1].metadata == {"template": name, "variables": "order"}
     assert refused[2].metadata == {"template": "unheard-of"}
     assert await gateway.pool.fetchval("SELECT count(*) FROM ledger.event_key WHERE app_id = $1", client.app_id) == 2
+
+
+async def test_template_data_of_the_wrong_type_is_refused_with_its_path(gateway: Gateway, peers: Peers) -> None:
+    client = await gateway.app()
+    name = f"typed-{client.app_id}"
+    price = Variable(name="price", type=VariableType.VARIABLE_TYPE_NUMBER)
+    order = Variable(type=VariableType.VARIABLE_TYPE_OBJECT, fields=[price])
+    peers.describing.templates[name] = Description(
+        published_version=1,
+        latest_version=1,
+        variables=[Variable(name="orders", type=VariableType.VARIABLE_TYPE_LIST, items=order)],
+    )
+    data = {"orders": [{"price": 1}, {"price": "free"}]}
+
+    refused = await refusal(client.send(notification(template={"name": name, "data": data})))
+
+    assert refused.reason == "INVALID_FIELD"
+    assert list(refused.fields) == ["notification.template.data.orders[1].price"]
 
 
 async def test_template_stored_after_a_refusal_serves_at_once(gateway: Gateway, peers: Peers) -> None:

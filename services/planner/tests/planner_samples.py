@@ -17,7 +17,7 @@ from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool
 from clarion_ledger.keys import KeyRing
 from clarion_ledger.planning import Plan, PlannedDelivery, ToPlan, load
-from clarion_planner.content import OpenPixels
+from clarion_planner.content import Links
 from clarion_planner.domain import AddressRef, ChannelFacts, Content, Recipient
 from clarion_planner.planning import Planning
 from clarion_planner.ports import CapAnswer, CapQuery, RenderedTemplate, RenderQuery, ResolveQuery, SmsCharge
@@ -85,10 +85,15 @@ class FakeCaps:
 
     def __init__(self) -> None:
         self.asked: list[CapQuery] = []
+        self.peeked: list[CapQuery] = []
         self.answer = CapAnswer(True)
 
     async def acquire(self, queries: Sequence[CapQuery]) -> list[CapAnswer]:
         self.asked += queries
+        return [self.answer for _ in queries]
+
+    async def peek(self, queries: Sequence[CapQuery]) -> list[CapAnswer]:
+        self.peeked += queries
         return [self.answer for _ in queries]
 
 
@@ -101,6 +106,9 @@ class FakeBudgets:
 
     async def charge(self, charges: Sequence[SmsCharge]) -> list[CapAnswer]:
         self.charged += charges
+        return [self.answer for _ in charges]
+
+    async def look(self, charges: Sequence[SmsCharge]) -> list[CapAnswer]:
         return [self.answer for _ in charges]
 
 
@@ -117,7 +125,7 @@ class Plant:
     app: App
     config: ConfigCache
     lanes: dict[Channel, int]
-    pixels: OpenPixels | None = None
+    links: Links | None = None
     preferences: FakePreferences = field(default_factory=FakePreferences)
     templates: FakeTemplates = field(default_factory=FakeTemplates)
     caps: FakeCaps = field(default_factory=FakeCaps)
@@ -127,7 +135,7 @@ class Plant:
     def rules(self) -> Planning:
         keys = KeyRing(self.pool, self.app.keys._wrapper)
         return Planning(
-            self.pool, keys, self.config, self.preferences, self.templates, self.caps, self.budgets, self.pixels
+            self.pool, keys, self.config, self.preferences, self.templates, self.caps, self.budgets, self.links
         )
 
     async def accept(

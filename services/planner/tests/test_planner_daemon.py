@@ -47,7 +47,7 @@ async def test_planner_gets_ready_on_real_servers_and_stops_within_its_grace(
     async with asyncio.timeout(GRACE_SECONDS):
         await running
 
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def _ready(channel: grpc.aio.Channel) -> None:

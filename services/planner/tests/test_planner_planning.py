@@ -17,7 +17,7 @@ from clarion_kit.links import verify_open
 from clarion_kit.vocabulary import Channel, Reason
 from clarion_ledger import admin, planning
 from clarion_ledger.planning import PlannedDelivery
-from clarion_planner.content import OpenPixels
+from clarion_planner.content import Links
 from clarion_planner.domain import ChannelFacts, Content, Recipient
 from clarion_planner.planning import POISON_TRIES
 from clarion_planner.ports import CapAnswer, RenderedTemplate, RenderQuery, ResolveQuery
@@ -257,7 +257,7 @@ async def test_attempts_and_guarantee_come_from_the_category(p: Plant) -> None:
 
 
 async def test_open_pixel_is_in_mails_alone_and_signed_for_its_delivery(p: Plant) -> None:
-    p.pixels = OpenPixels("https://t.example.com", b"k" * 32)
+    p.links = Links("https://t.example.com", b"k" * 32)
 
     push, mail = await p.planned(literal(IOS, MAIL))
 

@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from clarion_kit.clock import SystemClock
 from clarion_kit.daemon import Daemon
+from clarion_kit.keyfiles import new_secret_file
 from clarion_kit.rpc.caller import Caller
 from clarion_kit.sealing import KeyWrapper
 from clarion_kit.settings import load
@@ -23,7 +24,11 @@ from clarion_ledger import admin
 from clarion_ledger.db import Pool, pool
 from clarion_ledger.keys import KeyRing
 from clarion_preference.adapters.address_book import PostgresAddressBook
+from clarion_preference.adapters.audience import PostgresAudiences, PostgresTopics
 from clarion_preference.adapters.directory import PostgresDirectory
+from clarion_preference.adapters.people import PostgresPeople
+from clarion_preference.adapters.suppression_list import PostgresSuppressionList
+from clarion_preference.adapters.wish_book import PostgresWishBook
 from clarion_preference.app import build
 from clarion_preference.settings import Settings
 from clarion_testkit.plugin import App, Database
@@ -75,6 +80,31 @@ async def directory(daemon_pool: Pool, kek: KeyWrapper) -> PostgresDirectory:
     return PostgresDirectory(daemon_pool, KeyRing(daemon_pool, kek))
 
 
+@pytest.fixture
+def topics(daemon_pool: Pool) -> PostgresTopics:
+    return PostgresTopics(daemon_pool)
+
+
+@pytest.fixture
+def audiences(daemon_pool: Pool) -> PostgresAudiences:
+    return PostgresAudiences(daemon_pool)
+
+
+@pytest_asyncio.fixture
+async def people(daemon_pool: Pool, kek: KeyWrapper) -> PostgresPeople:
+    return PostgresPeople(daemon_pool, KeyRing(daemon_pool, kek))
+
+
+@pytest.fixture
+def suppressions(daemon_pool: Pool, kek: KeyWrapper) -> PostgresSuppressionList:
+    return PostgresSuppressionList(daemon_pool, KeyRing(daemon_pool, kek))
+
+
+@pytest_asyncio.fixture
+async def wish_book(daemon_pool: Pool) -> PostgresWishBook:
+    return PostgresWishBook(daemon_pool)
+
+
 @pytest_asyncio.fixture
 async def book(daemon_pool: Pool) -> PostgresAddressBook:
     return PostgresAddressBook(daemon_pool)
@@ -90,14 +120,25 @@ class Serving(Daemon):
         return self.port
 
 
+@pytest.fixture
+def link_key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "link.key"
+    new_secret_file(path)
+    return path
+
+
 @pytest_asyncio.fixture
-async def channel(database: Database, kek_file: Path, telemetry: Telemetry) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(
+    database: Database, kek_file: Path, link_key_file: Path, telemetry: Telemetry
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a running daemon that is ready."""
     loaded = load(
         Settings,
         {
             "CLARION_DATABASE_URL": f"{database.url}?role=clarion_preference",
             "CLARION_KEK_FILE": str(kek_file),
+            "CLARION_LINK_KEY_FILE": str(link_key_file),
+            "CLARION_LINK_BASE_URL": "https://t.example.com/",
             "CLARION_INSECURE": "1",
         },
     )

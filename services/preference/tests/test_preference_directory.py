@@ -1,17 +1,17 @@
 """Recipients in Postgres, as the daemon's own role."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
 
 from clarion_kit.errors import DomainError, ErrorReason
-from clarion_kit.vocabulary import Channel
 from clarion_preference.adapters.directory import PostgresDirectory
+from clarion_preference.adapters.wish_book import PostgresWishBook
 from clarion_preference.addresses import AndroidDevice, ApnsDevice, MailAddress, PhoneNumber
-from clarion_preference.domain import NO_WISHES, Wishes, switched
-from clarion_preference.recipients import AddressStatus, RecipientUpdate, Upserted
+from clarion_preference.domain import NO_WISHES, Wishes
+from clarion_preference.recipients import Actor, AddressStatus, RecipientUpdate, Upserted
 from clarion_testkit.plugin import App, Database
 
 TOKEN = ApnsDevice("ab" * 32)
@@ -178,48 +178,18 @@ async def test_stored_addresses_cannot_be_read_from_the_database(
     assert b"canary".hex() not in rows[0]["row"]
 
 
-async def test_wishes_are_replaced_only_at_the_expected_revision(directory: PostgresDirectory, app: App) -> None:
-    await upsert(directory, app, RecipientUpdate("anna"))
-
-    second = await directory.set_wishes(app.app_id, "anna", NO_NEWS, 1)
-    with pytest.raises(DomainError) as refused:
-        await directory.set_wishes(app.app_id, "anna", NO_WISHES, 1)
-
-    assert (refused.value.reason, refused.value.metadata) == (ErrorReason.REVISION_CONFLICT, {"revision": "2"})
-    assert await directory.wishes(app.app_id, "anna") == (NO_NEWS, second)
-
-
-async def test_repeated_set_wishes_gets_the_first_answer(directory: PostgresDirectory, app: App) -> None:
-    await upsert(directory, app, RecipientUpdate("anna"))
-
-    first = await directory.set_wishes(app.app_id, "anna", NO_NEWS, 1)
-
-    assert await directory.set_wishes(app.app_id, "anna", NO_NEWS, 1) == first
-    assert await directory.set_wishes(app.app_id, "anna", NO_WISHES, 0) == first + 1
-
-
-async def test_concurrent_switches_all_take_hold(directory: PostgresDirectory, app: App) -> None:
-    await upsert(directory, app, RecipientUpdate("anna"))
-
-    def without(channel: Channel) -> Callable[[Wishes], Wishes]:
-        return lambda wishes: switched(wishes, channel, "", enabled=False)
-
-    async with asyncio.TaskGroup() as group:
-        for channel in Channel:
-            group.create_task(directory.change_wishes(app.app_id, "anna", without(channel)))
-
-    assert await directory.wishes(app.app_id, "anna") == (Wishes(channels_off=frozenset(Channel)), 1 + len(Channel))
-
-
-async def test_unknown_recipient_is_not_found_by_any_method(directory: PostgresDirectory, app: App) -> None:
+async def test_unknown_recipient_is_not_found_by_any_method(
+    directory: PostgresDirectory, wish_book: PostgresWishBook, app: App
+) -> None:
     app_id = app.app_id
     for call in (
         directory.profile(app_id, "nobody"),
         directory.register(app_id, "nobody", PHONE),
         directory.remove(app_id, "nobody", uuid4()),
-        directory.wishes(app_id, "nobody"),
-        directory.set_wishes(app_id, "nobody", NO_NEWS, 0),
-        directory.change_wishes(app_id, "nobody", lambda wishes: wishes),
+        wish_book.wishes(app_id, "nobody"),
+        wish_book.set_wishes(app_id, "nobody", NO_NEWS, 0, Actor()),
+        wish_book.change_wishes(app_id, "nobody", lambda wishes: wishes, Actor()),
+        wish_book.changes(app_id, "nobody", 1, None),
     ):
         with pytest.raises(DomainError) as refused:
             await call

@@ -2,13 +2,16 @@
 
 import pytest
 
+from clarion.internal.preference.v1 import preference_service_pb2 as internal
 from clarion.recipient.v1 import recipient_service_pb2 as pb
 from clarion.types.v1 import address_pb2, channel_pb2
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel
 from clarion_preference.addresses import AndroidDevice, ApnsDevice, MailAddress, PhoneNumber
-from clarion_preference.domain import QuietHours, Wishes
+from clarion_preference.domain import Wishes
+from clarion_preference.quiet import QuietWindow
+from clarion_preference.rpc.reading_audience import read_page
 from clarion_preference.rpc.reading_recipient import read_recipient
 from clarion_preference.rpc.reading_wishes import read_wishes
 from clarion_preference.wire import address_from_proto, address_to_proto, wishes_from_proto, wishes_to_proto
@@ -184,16 +187,105 @@ def test_more_than_100_choices_are_refused() -> None:
     assert faulty_wishes(wishes) == ["wishes.categories"]
 
 
+def test_every_faulty_window_and_place_in_the_order_of_channels_is_named() -> None:
+    wishes = pb.Wishes(
+        channel_order=[channel_pb2.CHANNEL_SMS, channel_pb2.CHANNEL_SMS, UNKNOWN, channel_pb2.CHANNEL_UNSPECIFIED]
+    )
+    wishes.quiet_windows.add(start_minute=60, end_minute=60)
+    wishes.quiet_windows.add(start_minute=1440, end_minute=0, weekdays=[0, 8])
+    wishes.quiet_windows.add(start_minute=60, end_minute=0, weekdays=[1, 1], channel=UNKNOWN)
+
+    assert faulty_wishes(wishes) == [
+        "wishes.quiet_windows[0].end_minute",
+        "wishes.quiet_windows[1].start_minute",
+        "wishes.quiet_windows[1].weekdays",
+        "wishes.quiet_windows[2].weekdays",
+        "wishes.quiet_windows[2].channel",
+        "wishes.channel_order[1]",
+        "wishes.channel_order[2]",
+        "wishes.channel_order[3]",
+    ]
+
+
+def test_more_than_14_windows_are_refused() -> None:
+    window = pb.QuietWindow(start_minute=1, end_minute=2)
+
+    assert faulty_wishes(pb.Wishes(quiet_windows=[window] * 15)) == ["wishes.quiet_windows"]
+
+
+def test_every_faulty_attribute_is_named() -> None:
+    message = pb.Recipient(recipient_id="anna")
+    for key, value in (("Plan", "x"), ("a", ""), ("b", "x" * 257), ("b", "y"), ("c", "line\n")):
+        message.attributes.attributes.add(key=key, value=value)
+
+    assert [fault.field for fault in refusal(message).fields] == [
+        f"recipient.attributes.attributes[{place}].{field}"
+        for place, field in enumerate(("key", "value", "value", "key", "value"))
+    ]
+
+
+def test_33rd_attribute_is_refused() -> None:
+    message = pb.Recipient(recipient_id="anna")
+    for number in range(33):
+        message.attributes.attributes.add(key=f"k{number}", value="x")
+
+    assert [fault.field for fault in refusal(message).fields] == ["recipient.attributes"]
+
+
+def audience_faults(request: internal.ListAudienceRequest) -> list[str]:
+    with pytest.raises(DomainError) as refused:
+        read_page(request)
+    return [fault.field for fault in refused.value.fields]
+
+
+def test_every_faulty_part_of_an_audience_is_named() -> None:
+    request = internal.ListAudienceRequest(after=b"x", page_size=5001)
+    request.audience.topic = "News"
+    request.audience.filter.add(key="", values=["x", "x", ""])
+    request.audience.filter.add(key="plan")
+
+    assert audience_faults(request) == [
+        "app_id",
+        "audience.topic",
+        "audience.filter",
+        "audience.filter[0].key",
+        "audience.filter[0].values[2]",
+        "audience.filter[0].values",
+        "audience.filter[1].values",
+        "after",
+        "page_size",
+        "as_of_ms",
+    ]
+
+
+def test_audience_must_be_told_and_takes_eight_conditions() -> None:
+    request = internal.ListAudienceRequest(app_id=1, page_size=1, as_of_ms=1)
+    missing = audience_faults(request)
+    for number in range(9):
+        request.audience.filter.add(key=f"k{number}", values=["x"])
+
+    assert (missing, audience_faults(request)) == (["audience"], ["audience.filter"])
+
+
+def test_windows_and_order_of_channels_survive_the_way_to_their_message_and_back() -> None:
+    wishes = Wishes(
+        quiet_windows=(QuietWindow(0, 60), QuietWindow(1320, 420, frozenset({6, 7}), Channel.SMS)),
+        channel_order=(Channel.SMS, Channel.IOS),
+    )
+
+    assert wishes_from_proto(wishes_to_proto(wishes)) == wishes
+
+
 def test_equal_wishes_have_equal_bytes() -> None:
     one = Wishes(
         channels_off=frozenset({Channel.SMS, Channel.IOS}),
         choices={("b", Channel.SMS): True, ("b", None): False, ("a", None): True},
-        quiet_hours=QuietHours(1320, 420),
+        quiet_hours=QuietWindow(1320, 420),
     )
     other = Wishes(
         channels_off=frozenset({Channel.IOS, Channel.SMS}),
         choices={("a", None): True, ("b", None): False, ("b", Channel.SMS): True},
-        quiet_hours=QuietHours(1320, 420),
+        quiet_hours=QuietWindow(1320, 420),
     )
 
     assert wishes_to_proto(one).SerializeToString() == wishes_to_proto(other).SerializeToString()

@@ -6,10 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from clarion_kit.sealing import KeyWrapper, recipient_reference
+from clarion_kit.sealing import recipient_reference
 from clarion_kit.vocabulary import Channel
-from clarion_ledger.db import Pool
-from clarion_ledger.keys import KeyRing
 from clarion_preference.adapters.address_book import PostgresAddressBook
 from clarion_preference.adapters.directory import PostgresDirectory
 from clarion_preference.adapters.suppression_list import PostgresSuppressionList
@@ -30,11 +28,6 @@ PHONE = PhoneNumber("+821012345678")
 MAIL = MailAddress("anna@example.com")
 OTHER_MAIL = MailAddress("anna@example.org")
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def suppressions(daemon_pool: Pool, kek: KeyWrapper) -> PostgresSuppressionList:
-    return PostgresSuppressionList(daemon_pool, KeyRing(daemon_pool, kek))
 
 
 def ago(**span: float) -> datetime:

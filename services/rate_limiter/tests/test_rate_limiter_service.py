@@ -128,10 +128,10 @@ def request(
         (lambda: request(limit=0), "items[0].limits[0]"),
         (lambda: request(limit=1_000_001), "items[0].limits[0]"),
         (lambda: request(seconds=0), "items[0].limits[0]"),
-        (lambda: request(seconds=32 * 86_400), "items[0].limits[0]"),
+        (lambda: request(seconds=33 * 86_400), "items[0].limits[0]"),
         (lambda: request(repeat=0), "items[0].limits"),
         (lambda: request(repeat=2), "items[0].limits"),
-        (lambda: request(repeat=9), "items[0].limits"),
+        (lambda: request(repeat=11), "items[0].limits"),
     ],
 )
 async def test_a_faulty_item_is_named(faulty: Callable[[], pb.AcquireRequest], field: str) -> None:

@@ -18,6 +18,7 @@ from .scheduler_samples import Replica, new_app, replica_of
 _EMPTY = """
 DELETE FROM ledger.plan_work; DELETE FROM ledger.delivery_work; DELETE FROM ledger.schedule;
 DELETE FROM ledger.stream_seen; DELETE FROM ledger.lease; DELETE FROM ledger.lane_stop;
+DELETE FROM ledger.broadcast; DELETE FROM ledger.recurring;
 """
 
 

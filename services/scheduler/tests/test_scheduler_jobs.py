@@ -15,7 +15,7 @@ from clarion_kit.bus import BusUnavailable, JetStreamBus
 from clarion_kit.sealing import KeyWrapper
 from clarion_kit.subjects import Lane, Stream, Subjects
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.vocabulary import Channel, Priority, StopReason
+from clarion_kit.vocabulary import Channel, DeliveryState, Priority, StopReason
 from clarion_ledger import runway, stops
 from clarion_ledger.db import Pool
 from clarion_testkit.plugin import App, Database
@@ -139,6 +139,24 @@ async def test_due_retries_and_schedules_are_published_and_their_lateness_is_mea
         late = telemetry.metrics.registry.get_sample_value("clarion_scheduler_lateness_seconds_sum", {"job": job})
         assert late is not None
         assert 0 < late < 10
+
+
+async def test_steps_and_deferred_deliveries_that_are_due_are_published_as_retries(
+    replica: Replica, database: Database, bus: JetStreamBus, app: App, telemetry: Telemetry
+) -> None:
+    step, deferred, later = await planned(database.pool, app, 3)
+    rest = "UPDATE ledger.delivery_work SET ready_since = NULL, state = $2, until = $3, step = $4, due_at = now() + $5"
+    for id_, state, until, number, wait in (
+        (step, DeliveryState.WAITING, 1, 1, timedelta(seconds=-1)),
+        (deferred, DeliveryState.DEFERRED, None, 0, timedelta(seconds=-1)),
+        (later, DeliveryState.DEFERRED, None, 0, timedelta(hours=1)),
+    ):
+        await database.pool.execute(f"{rest} WHERE delivery_id = $1", id_, state, until, number, wait)
+
+    await replica.jobs.due()
+
+    assert sorted(await taken(bus, RETRY, 2)) == sorted([step, deferred])
+    assert telemetry.metrics.registry.get_sample_value("clarion_scheduler_moved_total", {"job": "step"}) == 1
 
 
 async def test_what_lanes_hold_goes_back_to_the_pump_when_they_go_on(

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -7,12 +6,6 @@ import pytest
 from clarion_template.adapters.guard import GuardedChild
 from clarion_template.guard.protocol import Request
 from clarion_template.source.sheet import Failure, RenderFault
-
-
-@pytest.fixture
-async def guard() -> AsyncIterator[GuardedChild]:
-    async with GuardedChild.running() as running:
-        yield running
 
 
 async def test_a_draft_is_rendered_in_the_child(guard: GuardedChild) -> None:

@@ -3,7 +3,7 @@ import contextlib
 import minijinja
 import pytest
 
-from clarion_template.source import engine, lexer, policy
+from clarion_template.source import bounds, engine, lexer, policy
 from clarion_template.source.sheet import CompileFault, Failure, RenderFault, Sheet, Text
 
 
@@ -23,7 +23,6 @@ def sheet(source: str, *, html: bool = False) -> Sheet:
         "{{ x|pprint }}",
         "{{ x|map('upper')|center(1000000) }}",
         "{% macro m() %}{% endmacro %}",
-        "{% include 'x' %}",
         "{% import 'x' as y %}",
         "{% extends 'x' %}",
         "{% autoescape false %}{{ x }}{% endautoescape %}",
@@ -45,6 +44,10 @@ def sheet(source: str, *, html: bool = False) -> Sheet:
         "{{ x.upper() }}",
         "{{ self.x() }}",
         "{{ x }}\ufdd0",
+        "{{ x" + " ~ x" * 65 + " }}",
+        "{{ 1" + " + 1" * 65 + " }}",
+        "{{ " + "not " * 1_000 + "x }}",
+        "{% include 'x' %}",
     ],
 )
 def test_what_could_grow_without_bound_is_refused(source: str) -> None:
@@ -170,7 +173,7 @@ def test_data_with_the_separator_fails_alone() -> None:
 def test_every_filter_that_is_allowed_exists(name: str) -> None:
     refused = ""
     # Applied to one letter, most filters complain about their arguments; an unknown one says so first.
-    with contextlib.suppress(TypeError, ValueError, engine.Bounded):
+    with contextlib.suppress(TypeError, ValueError, bounds.Bounded):
         try:
             engine.environment().eval_expr(f"x|{name}", x="a")
         except minijinja.TemplateError as error:

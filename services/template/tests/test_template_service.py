@@ -1,10 +1,8 @@
 import asyncio
 import quopri
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 import asyncpg
-import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +12,7 @@ from clarion.internal.content.v1.rendered_pb2 import MailFrame, Rendered, Render
 from clarion.internal.template.v1 import template_service_pb2 as internal
 from clarion.template.v1 import template_service_pb2 as pb
 from clarion.types.v1.channel_pb2 import Channel
-from clarion.types.v1.content_pb2 import Content, MailContent, PushContent, SmsContent
+from clarion.types.v1.content_pb2 import Content, MailContent, PushContent
 from clarion_channels.mail.quoted_printable import encode
 from clarion_kit.errors import DomainError, ErrorReason, Unavailable
 from clarion_kit.rpc.caller import Caller, calling_as
@@ -22,145 +20,13 @@ from clarion_kit.telemetry.metrics import Metrics
 from clarion_ledger import db, durable
 from clarion_template.adapters.guard import GuardedChild
 from clarion_template.adapters.postgres import PostgresStore
-from clarion_template.authoring import Author
 from clarion_template.catalog import Catalog
 from clarion_template.compiled import CompiledVersion, Kind, MailBody, one_line
-from clarion_template.domain import NewVersion, Stored, Summary, VersionKey, pick_locale
-from clarion_template.ports import Store
+from clarion_template.domain import Current, NewVersion, Summary, VersionKey, pick_locale
 from clarion_template.render_rpc import RenderRpc
-from clarion_template.rpc import TemplateRpc
 from clarion_testkit.plugin import Database
 
-IOS, ANDROID, SMS, EMAIL = (
-    Channel.CHANNEL_IOS,
-    Channel.CHANNEL_ANDROID,
-    Channel.CHANNEL_SMS,
-    Channel.CHANNEL_EMAIL,
-)
-Sample = str | int | None | Sequence[str]
-HTML = "<html><body><h1>Hi {{ name }}</h1>{% for i in items %}<p>{{ i }}</p>{% endfor %}</body></html>"
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-class Memory:
-    """The port Store over dictionaries; `away` makes it fail, `asked` counts look-ups of published versions."""
-
-    def __init__(self) -> None:
-        self.versions: dict[VersionKey, NewVersion] = {}
-        self.current: dict[tuple[int, str], int] = {}
-        self.away = False
-        self.asked = 0
-
-    async def put(self, new: NewVersion, *, publish: bool) -> int:
-        known = [key for key, old in self.versions.items() if (key.app_id, key.name) == (new.app_id, new.name)]
-        same = [key.version for key in known if self.versions[key].sha256 == new.sha256]
-        version = same[0] if same else len(known) + 1
-        self.versions.setdefault(VersionKey(new.app_id, new.name, version), new)
-        if publish:
-            self.current[new.app_id, new.name] = version
-        return version
-
-    async def get(self, key: VersionKey) -> Stored | None:
-        if self.away:
-            raise Unavailable
-        new = self.versions.get(key)
-        return Stored(key, new.document, datetime.now(UTC)) if new else None
-
-    async def summaries(self, app_id: int) -> list[Summary]:
-        return []
-
-    async def publish(self, key: VersionKey) -> bool:
-        if key in self.versions:
-            self.current[key.app_id, key.name] = key.version
-        return key in self.versions
-
-    async def published(self, names: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
-        if self.away:
-            raise Unavailable
-        self.asked += 1
-        return [(self.current.get(name, 0), self.current.get(name, 0)) for name in names]
-
-
-class Service:
-    """Both services over one store, called as app 7."""
-
-    def __init__(self, store: Store, guard: GuardedChild) -> None:
-        self.clock = FakeClock()
-        self.catalog = Catalog(store, self.clock, 1 << 20)
-        self.public = TemplateRpc(store, Author(store, guard), self.catalog)
-        self.internal = RenderRpc(self.catalog, Metrics())
-
-    async def put(self, template: pb.Template, *, draft: bool = False, app_id: int = 7) -> pb.PutTemplateResponse:
-        with calling_as(Caller("gateway", app_id)):
-            return await self.public.PutTemplate(pb.PutTemplateRequest(template=template, draft=draft), CONTEXT)
-
-    async def render(self, *items: internal.RenderRequest.Item) -> Sequence[internal.RenderedItem]:
-        response = await self.internal.Render(internal.RenderRequest(items=items), CONTEXT)
-        return response.items
-
-
-class _NoContext:
-    """These servicers do not look at it."""
-
-
-CONTEXT: grpc.aio.ServicerContext[object, object] = _NoContext()  # type: ignore[assignment]
-
-
-@pytest.fixture
-async def guard() -> AsyncIterator[GuardedChild]:
-    async with GuardedChild.running() as running:
-        yield running
-
-
-@pytest.fixture
-def memory() -> Memory:
-    return Memory()
-
-
-@pytest.fixture
-def service(memory: Memory, guard: GuardedChild) -> Service:
-    return Service(memory, guard)
-
-
-def template(called: str = "welcome", /, **samples: Sample) -> pb.Template:
-    made = pb.Template(
-        name=called,
-        bodies=[
-            pb.LocalizedBody(
-                locale="en",
-                content=Content(
-                    push=PushContent(title="Hi {{ name }}", body="{{ n }} new", data={"order": "{{ n }}", "k": "v"}),
-                    sms=SmsContent(text="Hi {{ name }}, {{ n }}"),
-                    mail=MailContent(subject="Hello {{ name }}", text="Hi {{ name }}\n", html=HTML),
-                ),
-            ),
-            pb.LocalizedBody(locale="de-CH", content=Content(push=PushContent(title="Grüezi {{ name }}"))),
-        ],
-    )
-    made.sample_data.update({"name": "Ann", "n": 2, "items": ["a"], **samples})
-    return made
-
-
-def item(
-    called: str = "welcome",
-    /,
-    locale: str = "en",
-    channels: Sequence[Channel.ValueType] = (IOS,),
-    **data: Sample,
-) -> internal.RenderRequest.Item:
-    made = internal.RenderRequest.Item(app_id=7, template=called, locale=locale, channels=channels)
-    made.data.update({"name": "Bob", "n": 3, "items": ["<x>", "y"], **data})
-    return made
+from .template_samples import ANDROID, CONTEXT, EMAIL, IOS, SMS, Memory, Service, item, template
 
 
 def body_of(frame: MailFrame, mail: RenderedMail) -> bytes:
@@ -187,7 +53,7 @@ async def test_a_mail_is_its_slots_and_a_stored_frame(service: Service, memory: 
     (rendered,) = await service.render(item(channels=(EMAIL,)))
 
     mail = rendered.channels[0].content.mail
-    frame = MailFrame.FromString(memory.versions[VersionKey(7, "welcome", 1)].frames[mail.frame_sha256])
+    frame = MailFrame.FromString(memory.stored[VersionKey(7, "welcome", 1)].frames[mail.frame_sha256])
     assert mail.subject == "Hello Bob"
     assert b"<h1>Hi Bob</h1><p>&lt;x&gt;</p><p>y</p></body></html>" in quopri.decodestring(body_of(frame, mail))
     pixel = [part.WhichOneof("part") for part in frame.segments].index("open_pixel")
@@ -404,6 +270,50 @@ async def test_every_faulty_field_is_named(service: Service) -> None:
     }
 
 
+async def test_words_of_one_platform_and_of_buttons_are_rendered_too(service: Service) -> None:
+    made = template()
+    push = made.bodies[0].content.push
+    push.ios.override.title = "{{ name }} on iPhone"
+    push.android.override.link = "shop://orders/{{ n }}"
+    push.actions.add(id="open", title="Open {{ n }}", link="https://example.com/{{ n }}")
+    push.ios.aps.update({"target-content-id": "window"})
+    await service.put(made)
+
+    [rendered] = await service.render(item(name="Zoë", n=7))
+    with calling_as(Caller("gateway", 7)):
+        preview = await service.public.PreviewTemplate(pb.PreviewTemplateRequest(name="welcome"), CONTEXT)
+
+    shown = rendered.channels[0].content.push
+    assert (shown.title, shown.ios.override.title) == ("Hi Zoë", "Zoë on iPhone")
+    assert shown.android.override.link == "shop://orders/7"
+    [action] = shown.actions
+    assert (action.id, action.title, action.link) == ("open", "Open 7", "https://example.com/7")
+    assert shown.ios.aps["target-content-id"] == "window"
+    assert preview.content.push.actions[0].title == "Open 2"
+
+
+@pytest.mark.parametrize(
+    ("field", "spoil"),
+    [
+        ("push.actions[0].id", lambda content: content.push.actions.add(title="t")),
+        ("push.ios.push_type", lambda content: setattr(content.push.ios, "push_type", "pigeon")),
+        ("push.ios.aps.alert", lambda content: content.push.ios.aps.update({"alert": "x"})),
+        ("push.web.renotify", lambda content: setattr(content.push.web, "renotify", True)),
+        ("push.data", lambda content: content.push.data.update({"google.x": "y"})),
+    ],
+)
+async def test_structure_of_a_body_is_checked_before_it_is_stored(
+    service: Service, field: str, spoil: Callable[[Content], object]
+) -> None:
+    made = template()
+    spoil(made.bodies[0].content)
+
+    with pytest.raises(DomainError) as refused:
+        await service.put(made)
+
+    assert [fault.field for fault in refused.value.fields] == [f"template.bodies[0].content.{field}"]
+
+
 async def test_a_preview_uses_the_samples_or_the_data_given(service: Service) -> None:
     await service.put(template())
     request = pb.PreviewTemplateRequest(name="welcome", locale="en-GB")
@@ -467,7 +377,7 @@ async def test_postgres_numbers_versions_and_keeps_equal_content(database: Datab
 
     assert sorted(versions) == [1, 2, 3, 4]
     assert again == versions[2]
-    assert await store.published([(7, "welcome"), (8, "welcome")]) == [(again, 4), (0, 0)]
+    assert await store.published([(7, "welcome"), (8, "welcome")]) == [Current(again, 4), Current()]
     assert await store.summaries(7) == [Summary("welcome", again, 4, ("en",))]
     stored = await store.get(VersionKey(7, "welcome", again))
     assert stored is not None
@@ -479,11 +389,11 @@ async def test_postgres_publishes_only_what_is_stored(database: Database) -> Non
     store = PostgresStore(database.pool)
     await store.put(NewVersion(7, "welcome", b"doc", b"1" * 32, (), ("en",), {}), publish=False)
 
-    assert await store.published([(7, "welcome")]) == [(0, 1)]
-    assert not await store.publish(VersionKey(7, "welcome", 2))
-    assert not await store.publish(VersionKey(8, "welcome", 1))
-    assert await store.publish(VersionKey(7, "welcome", 1))
-    assert await store.published([(7, "welcome")]) == [(1, 1)]
+    assert await store.published([(7, "welcome")]) == [Current(0, 1)]
+    assert not await store.publish(VersionKey(7, "welcome", 2), "key")
+    assert not await store.publish(VersionKey(8, "welcome", 1), "key")
+    assert await store.publish(VersionKey(7, "welcome", 1), "key")
+    assert await store.published([(7, "welcome")]) == [Current(1, 1)]
 
 
 async def test_row_level_security_hides_other_apps_from_the_role(database: Database) -> None:

@@ -102,18 +102,18 @@ async def make_twilio(database: Database, app: App, lane_id: int) -> None:
 async def test_callback_is_committed_when_it_is_answered_and_reaches_its_delivery(
     database: Database, sms: Sms, running: Running
 ) -> None:
-    call = twilio_call({"MessageSid": "SM1", "MessageStatus": "delivered"}, lane=sms.lane_id)
+    call = twilio_call({"MessageSid": "SM1", "MessageStatus": "failed", "ErrorCode": "30008"}, lane=sms.lane_id)
     assert isinstance(call.body, Bytes)
     posting = posted(call.path, dict(call.headers), call.body.content)
 
-    forged = await http(running.http, posting.replace(b"delivered", b"underived"))
+    forged = await http(running.http, posting.replace(b"30008", b"30007"))
     answered = await http(running.http, posting)
     rows = await database.pool.fetchval("SELECT count(*) FROM tracking.inbound WHERE kind = 'twilio.callback'")
     await database.pool.execute(_UNTIL_APPLIED)
 
     assert (forged.split()[1], answered.split()[1]) == (b"403", b"204")
     assert rows == 1
-    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
+    assert await receipt_of(database.pool, sms) == Receipt.UNDELIVERED
 
 
 _UNTIL_APPLIED = """

@@ -11,17 +11,15 @@ from hypothesis import strategies as st
 
 from clarion_channels.errortable import load
 from clarion_channels.providers.huawei.answer import message_id
+from clarion_channels.receipt import News, ProviderReceipt, Source
 from clarion_kit.vocabulary import Receipt
 from clarion_tracker.adapters import bounce_mail, huawei, sendgrid, ses, twilio
 from clarion_tracker.bounces import STORED_AS
 from clarion_tracker.inbound import (
     LEAST_TRIES,
     InboundRow,
-    News,
     Reading,
-    Reported,
     Result,
-    Source,
     keys,
 )
 from clarion_tracker.ports import Read, Request
@@ -170,11 +168,12 @@ async def test_event_of_ses_reaches_delivery_and_address(
 @pytest.mark.parametrize(
     ("status", "code", "receipt", "news"),
     [
-        ("delivered", "", Receipt.DELIVERED, None),
-        ("read", "", Receipt.SEEN, None),
+        ("delivered", "", Receipt.DELIVERED, News.ARRIVED),
+        ("read", "", Receipt.SEEN, News.ARRIVED),
         ("undelivered", "30005", Receipt.UNDELIVERED, News.DEAD),
         ("failed", "21610", Receipt.UNDELIVERED, News.STOPPED),
-        ("undelivered", "30003", Receipt.UNDELIVERED, None),
+        ("undelivered", "30003", Receipt.UNDELIVERED, News.SOFT_BOUNCE),
+        ("undelivered", "30008", Receipt.UNDELIVERED, None),
         ("sent", "", None, None),
         ("queued", "", None, None),
     ],
@@ -249,6 +248,7 @@ def bounce(action: str = "failed", status: str = "5.1.1", about: UUID = OTHER) -
     [
         ("failed", "5.1.1", Receipt.UNDELIVERED, News.HARD_BOUNCE),
         ("failed", "5.2.2", Receipt.UNDELIVERED, News.SOFT_BOUNCE),
+        ("failed", "5.7.26", Receipt.UNDELIVERED, None),
         ("delivered", "2.0.0", Receipt.DELIVERED, News.ARRIVED),
         ("delayed", "4.4.1", None, None),
     ],
@@ -322,7 +322,7 @@ async def test_report_waits_while_its_address_cannot_be_told() -> None:
 
 @pytest.mark.parametrize("id_", ["a\0b", "\ud800", "a\nb"])
 def test_id_that_the_database_cannot_store_is_not_looked_for(id_: str) -> None:
-    assert keys(LANE, Reported((id_, "a1"))) == [f"{LANE}:a1"]
+    assert keys(LANE, ProviderReceipt((id_, "a1"))) == [f"{LANE}:a1"]
 
 
 @pytest.mark.parametrize(("tries", "result"), [(1, None), (LEAST_TRIES, Result.MALFORMED)])

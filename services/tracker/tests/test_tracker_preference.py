@@ -14,11 +14,13 @@ from clarion.internal.preference.v1.preference_service_pb2_grpc import (
 )
 from clarion.suppression.v1 import suppression_pb2
 from clarion.types.v1 import channel_pb2
+from clarion_channels.receipt import News, Source
 from clarion_kit.rpc.client import Peer
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Channel
 from clarion_tracker.adapters.preference import Preference, PreferenceAway
-from clarion_tracker.inbound import AddressNews, News, Source
+from clarion_tracker.inbound import AddressNews
+from clarion_tracker.wish_page import Change, Wanted
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 AT_MS = int(AT.timestamp() * 1000)
@@ -35,6 +37,7 @@ class Service(PreferenceServiceServicer):
         self.told: list[object] = []
         self.refused: list[int] = []
         self.code: grpc.StatusCode | None = None
+        self.shown = pb.ShowWishesResponse()
 
     async def _tell(self, request: object, context: Context) -> None:
         if self.code is not None:
@@ -42,6 +45,9 @@ class Service(PreferenceServiceServicer):
         self.told.append(request)
 
     async def Resolve(self, request: pb.ResolveRequest, context: Context) -> pb.ResolveResponse:
+        raise NotImplementedError
+
+    async def ListAudience(self, request: pb.ListAudienceRequest, context: Context) -> pb.ListAudienceResponse:
         raise NotImplementedError
 
     async def ReportDead(self, request: pb.ReportDeadRequest, context: Context) -> pb.ReportDeadResponse:
@@ -59,6 +65,14 @@ class Service(PreferenceServiceServicer):
     async def ReportReach(self, request: pb.ReportReachRequest, context: Context) -> pb.ReportReachResponse:
         await self._tell(request, context)
         return pb.ReportReachResponse()
+
+    async def ShowWishes(self, request: pb.ShowWishesRequest, context: Context) -> pb.ShowWishesResponse:
+        await self._tell(request, context)
+        return self.shown
+
+    async def SwitchWishes(self, request: pb.SwitchWishesRequest, context: Context) -> pb.SwitchWishesResponse:
+        await self._tell(request, context)
+        return pb.SwitchWishesResponse()
 
     async def Unsubscribe(self, request: pb.UnsubscribeRequest, context: Context) -> pb.UnsubscribeResponse:
         await self._tell(request, context)
@@ -199,3 +213,47 @@ async def test_recipient_who_is_gone_has_nothing_to_be_told(preference: Preferen
     service.code = grpc.StatusCode.NOT_FOUND
 
     await preference.unsubscribe(3, RECIPIENT, "news", Channel.EMAIL)
+
+
+async def test_page_is_shown_what_somebody_wants_and_has(service: Service, preference: Preference) -> None:
+    service.shown.channels.extend([channel_pb2.CHANNEL_SMS, channel_pb2.Channel.ValueType(99)])
+    service.shown.wishes.channels_off.append(channel_pb2.CHANNEL_SMS)
+    service.shown.wishes.categories.add(category="news", enabled=True)
+    service.shown.wishes.categories.add(category="news", channel=channel_pb2.CHANNEL_SMS)
+
+    wanted = await preference.wanted(3, RECIPIENT)
+
+    assert wanted == Wanted(
+        (Channel.SMS,), False, frozenset({Channel.SMS}), {("news", None): True, ("news", Channel.SMS): False}
+    )
+    assert service.told == [pb.ShowWishesRequest(app_id=3, recipient_ref=RECIPIENT.bytes)]
+
+
+async def test_switches_of_a_page_are_told_together(service: Service, preference: Preference) -> None:
+    changes = [Change(Channel.SMS, "", True), Change(None, "news", False)]
+
+    assert await preference.turn(3, RECIPIENT, changes)
+
+    [told] = service.told
+    assert told == pb.SwitchWishesRequest(
+        app_id=3,
+        recipient_ref=RECIPIENT.bytes,
+        switches=[
+            pb.SwitchWishesRequest.Switch(channel=channel_pb2.CHANNEL_SMS, enabled=True),
+            pb.SwitchWishesRequest.Switch(category="news"),
+        ],
+    )
+
+
+async def test_page_of_somebody_who_is_gone_has_nothing_to_show(service: Service, preference: Preference) -> None:
+    service.code = grpc.StatusCode.NOT_FOUND
+
+    assert await preference.wanted(3, RECIPIENT) is None
+    assert not await preference.turn(3, RECIPIENT, [Change(None, "", False)])
+
+
+async def test_page_that_cannot_be_read_for_now_is_no_answer(service: Service, preference: Preference) -> None:
+    service.code = grpc.StatusCode.INTERNAL
+
+    with pytest.raises(PreferenceAway):
+        await preference.wanted(3, RECIPIENT)

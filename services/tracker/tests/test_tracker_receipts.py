@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import Counter
 
-from clarion_channels.engine.outcomes import receipt_key
+from clarion_channels.engine.outcomes import receipt_keys
 from clarion_channels.outcome import Outcome
 from clarion_channels.outcome import Result as SendResult
+from clarion_channels.receipt import News, ProviderReceipt
 from clarion_kit.vocabulary import DeliveryState, Receipt
 from clarion_tracker.adapters import smpp
 from clarion_tracker.inbound import (
@@ -18,9 +19,7 @@ from clarion_tracker.inbound import (
     LEAST_TRIES,
     OTHER_FORMS_AFTER,
     InboundRow,
-    News,
     Reading,
-    Reported,
     Result,
     keys,
     postpone,
@@ -29,12 +28,13 @@ from clarion_tracker.receipts import ReceiptJob
 
 from .tracker_samples import (
     APP,
-    WORDS,
+    READ_SMPP,
     FakeAddresses,
     FakeDeliveries,
     FakeInbound,
     FakeSegments,
     a_persons_message,
+    address_of,
     count,
     deliver_sm,
     tracked,
@@ -42,7 +42,6 @@ from .tracker_samples import (
 
 LANE = 7
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-READ = smpp.Reader(WORDS)
 DELIVERY = UUID(int=1)
 OTHER = UUID(int=2)
 
@@ -65,11 +64,11 @@ def _job(
     addresses: FakeAddresses | None = None,
 ) -> ReceiptJob:
     return ReceiptJob(
-        inbound, deliveries, segments or FakeSegments(), addresses or FakeAddresses(), {smpp.KIND: READ}, counter
+        inbound, deliveries, segments or FakeSegments(), addresses or FakeAddresses(), {smpp.KIND: READ_SMPP}, counter
     )
 
 
-def only_reports(reading: Reading) -> tuple[Reported, ...]:
+def only_reports(reading: Reading) -> tuple[ProviderReceipt, ...]:
     assert isinstance(reading, tuple)
     return reading
 
@@ -211,9 +210,7 @@ async def test_a_persons_message_and_garbage_end_at_once() -> None:
 
 
 async def test_what_the_database_cannot_store_stops_at_the_edge() -> None:
-    assert READ(deliver_sm("a\0b")) is Result.MALFORMED
-    [read] = only_reports(READ(deliver_sm("a1", err="\x07" + "9" * 100)))
-    assert read.code == "9" * 32
+    assert READ_SMPP(deliver_sm("a\0b")) is Result.MALFORMED
 
 
 async def test_every_end_is_counted_and_a_postponed_row_is_not() -> None:
@@ -247,8 +244,8 @@ async def test_job_takes_batch_after_batch_until_it_is_stopped() -> None:
     [("1A", "26"), ("26", "1a"), ("0000001A", "26"), ("1A", "0000000026"), ("ABC-1", "abc-1"), ("0", "0000")],
 )
 def test_key_of_the_engine_is_among_the_keys_looked_for(submitted: str, receipted: str) -> None:
-    kept = receipt_key(LANE, SendResult(Outcome.ACCEPTED, provider_message_id=f"{submitted},77,78"))
-    [read] = only_reports(READ(deliver_sm(receipted)))
+    kept, *_ = receipt_keys(LANE, SendResult(Outcome.ACCEPTED, receipt_ids=(submitted, "77", "78")))
+    [read] = only_reports(READ_SMPP(deliver_sm(receipted)))
 
     assert kept in keys(LANE, read)
 
@@ -333,5 +330,24 @@ async def test_words_wait_while_they_cannot_be_told_and_receipts_do_not() -> Non
     addresses = FakeAddresses()
     addresses.away = True
     late = row(a_persons_message("STOP"), id_=1, tries=LEAST_TRIES, age=GIVE_UP_AFTER)
+    failed = row(deliver_sm("a1", "UNDELIV"), id_=2)
 
-    assert await results(sent(), late, row(deliver_sm("a1"), id_=2), addresses=addresses) == [None, Result.APPLIED]
+    assert await results(sent(), late, failed, addresses=addresses) == [None, Result.APPLIED]
+
+
+@pytest.mark.parametrize(
+    ("stat", "err", "news"),
+    [
+        ("DELIVRD", "000", News.ARRIVED),
+        ("UNDELIV", "001", News.DEAD),
+        ("UNDELIV", "027", News.SOFT_BOUNCE),
+        ("EXPIRED", "000", None),
+        ("REJECTD", "997", None),
+    ],
+)
+async def test_carriers_word_about_a_number_reaches_it(stat: str, err: str, news: News | None) -> None:
+    addresses = FakeAddresses()
+
+    await results(sent(), row(deliver_sm("a1", stat, err)), addresses=addresses)
+
+    assert [(one.address, one.news) for one in addresses.told] == ([(address_of(DELIVERY), news)] if news else [])

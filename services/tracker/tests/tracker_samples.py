@@ -6,11 +6,13 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
+from clarion_channels.errortable import load
 from clarion_channels.providers.smpp.codec import Address, DeliverSm, ShortMessage, encode
 from clarion_kit.errors import Unavailable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import DeliveryState, Receipt
+from clarion_tracker.adapters import smpp
 from clarion_tracker.funnel import Funnel
 from clarion_tracker.inbound import AddressNews, DeliveryReceipt, InboundRow, Segment, Settled, Target
 from clarion_tracker.ports import Account
@@ -18,6 +20,7 @@ from clarion_tracker.words import Words
 
 APP = 3
 WORDS = Words.load()
+READ_SMPP = smpp.Reader(WORDS, load(smpp.RECEIPT_TABLE))
 
 
 def deliver_sm(message_id: str, stat: str = "DELIVRD", err: str = "000") -> bytes:

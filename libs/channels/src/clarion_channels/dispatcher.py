@@ -1,6 +1,6 @@
 """How a dispatcher is put together; the five of them differ in their channel and their providers' needs."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -9,11 +9,11 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from clarion.internal.dispatch.v1.dispatch_service_pb2_grpc import add_DispatchServiceServicer_to_server
-from clarion.internal.preference.v1 import preference_service_pb2 as preference
-from clarion.internal.preference.v1.preference_service_pb2_grpc import PreferenceServiceStub
+from clarion_channels.caps import LimiterCaps
 from clarion_channels.engine import lease, stops
 from clarion_channels.engine.admission import Collaborators
-from clarion_channels.engine.dead import DeadAddress, DeadAddresses
+from clarion_channels.engine.dead import DeadAddresses
+from clarion_channels.engine.dead_report import report_dead
 from clarion_channels.engine.engine import DispatchEngine
 from clarion_channels.engine.lanes import Lanes, provider_factories
 from clarion_channels.engine.lease import Leases
@@ -25,7 +25,6 @@ from clarion_channels.port import ProviderFactory, Receipts
 from clarion_kit.bus import JetStreamBus
 from clarion_kit.daemon import Daemon
 from clarion_kit.rpc import client
-from clarion_kit.rpc.client import Peer
 from clarion_kit.settings import Common, from_file
 from clarion_kit.subjects import dispatch_lanes
 from clarion_kit.telemetry import names
@@ -35,7 +34,6 @@ from clarion_ledger.config import LaneConfig
 from clarion_ledger.db import Pool
 from clarion_ledger.keys import KeyRing, load_wrapper
 
-REPORT_TIMEOUT = timedelta(seconds=2)
 FLUSH_DEAD = timedelta(milliseconds=500)
 SHOW_LANES = timedelta(seconds=1)
 LANE_SHARE = 0.5
@@ -88,7 +86,7 @@ async def build_dispatcher(
     keys = KeyRing(pool, from_file("CLARION_KEK_FILE", load_wrapper, s.kek_file))
     cache = config.ConfigCache(pool, with_lanes=True)
     leases = Leases(timedelta(seconds=s.lease_seconds))
-    dead = DeadAddresses(partial(_report_dead, preference_peer), timedelta(seconds=s.dead_settling_seconds))
+    dead = DeadAddresses(partial(report_dead, preference_peer), timedelta(seconds=s.dead_settling_seconds))
     policies = Policies.load(
         retry_base=_seconds(s.retry_base_seconds),
         retry_cap=_seconds(s.retry_cap_seconds),
@@ -117,13 +115,13 @@ async def build_dispatcher(
             cache,
             lanes,
             leases,
-            Collaborators(PreferenceWishes(preference_peer, cache, channel), pacer, dead),
+            Collaborators(PreferenceWishes(preference_peer, cache, channel), pacer, dead, LimiterCaps(limiter_peer)),
             d.telemetry,
             capacity=s.capacity,
             abandoned_rest=timedelta(seconds=s.abandoned_seconds),
         ).running()
     )
-    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.lane_stop", production=s.production))
+    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.digest", production=s.production))
     d.every("config", config.POLL, cache.refresh)
     d.every("dead addresses", FLUSH_DEAD, dead.flush)
     d.every("lane gauges", SHOW_LANES, engine.show_lanes)
@@ -146,19 +144,3 @@ async def _closing(lanes: Lanes) -> AsyncIterator[Lanes]:
 
 def _seconds(given: float | None) -> timedelta | None:
     return None if given is None else timedelta(seconds=given)
-
-
-async def _report_dead(peer: Peer, addresses: Sequence[DeadAddress]) -> None:
-    request = preference.ReportDeadRequest()
-    for address in addresses:
-        request.addresses.add(
-            app_id=address.app_id,
-            address_id=address.address_id.bytes,
-            dead_since_ms=int(address.since.timestamp() * 1_000),
-        )
-    await peer.call(
-        PreferenceServiceStub(peer.channel).ReportDead,
-        request,
-        timeout=REPORT_TIMEOUT,
-        name="clarion.internal.preference.v1.PreferenceService/ReportDead",
-    )

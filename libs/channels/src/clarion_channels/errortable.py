@@ -9,6 +9,7 @@ A file looks like this; ranges are inclusive and ordered, the first that fits wi
     statuses = [410]                          # left out: the reasons count whatever the status
     reasons = ["Unregistered", "ExpiredToken"]    # left out: the status counts whatever the reason
     outcome = "DEAD"
+    address = "opted_out"                     # mostly left out: what the code says of the address beside its outcome
     note = "why, or what a person should do"
 
     [[default]]
@@ -21,12 +22,14 @@ A file looks like this; ranges are inclusive and ordered, the first that fits wi
 import re
 import tomllib
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.resources import files
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from clarion_channels.outcome import Outcome
+from clarion_channels.receipt import News
 
 MAX_CODE_LENGTH = 64
 UNLISTED_PREFIX = "unlisted:"
@@ -36,6 +39,15 @@ _TABLES = "clarion_channels.providers.tables"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.:/-]+")
 
 
+class AddressWord(StrEnum):
+    """What a code says of the address, where its outcome alone does not."""
+
+    OPTED_OUT = "opted_out"
+    """Its owner wants no messages of this sender: suppressed, not disabled."""
+    AWAY = "away"
+    """It is good and was not reached this time: a soft bounce."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The meaning of one answer. `listed` is False when only a range default (or nothing) fitted."""
@@ -43,6 +55,20 @@ class Verdict:
     outcome: Outcome
     listed: bool
     note: str = ""
+    address: AddressWord | None = None
+
+    @property
+    def opted_out(self) -> bool:
+        return self.address is AddressWord.OPTED_OUT
+
+    @property
+    def news(self) -> News | None:
+        """What it is for the address where it comes in a receipt."""
+        if self.opted_out:
+            return News.STOPPED
+        if self.outcome is Outcome.DEAD:
+            return News.DEAD
+        return News.SOFT_BOUNCE if self.address is AddressWord.AWAY else None
 
     def code(self, *parts: str | int) -> str:
         """`Result.code` for this answer: the parts joined by ":", made safe and cut to 64 characters."""
@@ -65,12 +91,15 @@ class _Row(_Strict):
     statuses: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
     outcome: _OutcomeName
+    address: AddressWord | None = None
     note: str = ""
 
     @model_validator(mode="after")
     def _selects_something(self) -> Self:
         if not self.statuses and not self.reasons:
             raise ValueError("a row needs statuses, reasons or both")
+        if self.address is AddressWord.OPTED_OUT and self.outcome is not Outcome.DEAD:
+            raise ValueError("who opted out gets nothing: the outcome is DEAD")
         return self
 
 
@@ -85,7 +114,7 @@ class _File(_Strict):
     version: int = Field(ge=1)
     source: str = Field(min_length=1)
     row: tuple[_Row, ...]
-    default: tuple[_Default, ...]
+    default: tuple[_Default, ...] = ()
 
 
 class ErrorTable:
@@ -98,7 +127,7 @@ class ErrorTable:
         self._defaults = document.default
         self._verdicts: dict[tuple[int | None, str | None], Verdict] = {}
         for row in document.row:
-            verdict = Verdict(row.outcome, listed=True, note=row.note)
+            verdict = Verdict(row.outcome, listed=True, note=row.note, address=row.address)
             for status in row.statuses or (None,):
                 for reason in row.reasons or (None,):
                     if (status, reason) in self._verdicts:

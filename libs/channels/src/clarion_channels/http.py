@@ -20,6 +20,7 @@ MAX_RESPONSE_BYTES = 64 * 1024
 MAX_RETRY_AFTER = timedelta(days=1)
 
 _WARM_SECONDS = 10.0
+_TIMER_SLACK_SECONDS = 0.02
 
 # The exception classes tell nothing: a connection that was closed after the server had worked raises ConnectError, and
 # an answer that never comes raises ConnectTimeoutError. The causes do.
@@ -92,14 +93,18 @@ class HttpPool:
     One pyreqwest client keeps one HTTP/2 connection, so a peer's stream limit times the round trip bounds it: hence
     several. While a client has none yet, every request that it is given at once opens its own (40 were counted for 100):
     so the first request of a client that was not used for ten seconds goes alone, the others follow its answer.
+    A client on which a request ran out of time while nothing at all was answered is replaced: a peer that has stopped
+    reading still answers PINGs, so nothing else would ever end that connection.
 
     No redirects, no proxy from the environment, no decompression, no cookies, TLS only.
     """
 
     def __init__(self, options: PoolOptions) -> None:
         """Raises `OSError` when the CA file cannot be read and `ValueError` when it holds no certificate."""
+        self._options = options
         self._kept_headers = options.kept_headers
         self._connections = [_Connection(_client(options)) for _ in range(options.clients)]
+        self._leaving: set[_Connection] = set()
         self._slots = asyncio.Semaphore(options.clients * options.streams)
         self._closed = False
         self._open = 0
@@ -135,7 +140,7 @@ class HttpPool:
                 while self._open:
                     self._ended.clear()
                     await self._ended.wait()
-        for connection in self._connections:
+        for connection in [*self._connections, *self._leaving]:
             await connection.client.close()
 
     async def _post(
@@ -162,6 +167,9 @@ class HttpPool:
                 return await self._exchange(connection, url, headers, body, deadline, attempt)
             finally:
                 connection.open -= 1
+                if connection in self._leaving and not connection.open:
+                    self._leaving.discard(connection)
+                    await connection.client.close()
         finally:
             self._slots.release()
 
@@ -175,7 +183,8 @@ class HttpPool:
         attempt: Attempt,
     ) -> HttpAnswer:
         loop = asyncio.get_running_loop()
-        left = timedelta(seconds=deadline - loop.time())
+        started = loop.time()
+        left = timedelta(seconds=deadline - started)
         request = connection.client.post(url).headers(headers).body_bytes(body).timeout(left).build_streamed()
         attempt.handed_over = True
         try:
@@ -187,9 +196,17 @@ class HttpPool:
             if any(text in causes for text in _NOT_PROCESSED):
                 attempt.handed_over = False
                 raise NotSent("local:connect", causes) from error
+            if connection.answered_at < started and loop.time() >= deadline - _TIMER_SLACK_SECONDS:
+                self._replace(connection)
             raise NoAnswer(causes) from error
         connection.answered_at = loop.time()
         return HttpAnswer(response.status, kept, received)
+
+    def _replace(self, connection: _Connection) -> None:
+        # Its open requests still have their time; the last of them closes it.
+        if connection in self._connections and not self._closed:
+            self._leaving.add(connection)
+            self._connections[self._connections.index(connection)] = _Connection(_client(self._options))
 
 
 def _is_cold(connection: _Connection) -> bool:

@@ -3,7 +3,7 @@
 Every vendor's codes are mapped onto it by a data file beside the provider (`clarion_channels.errortable`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
@@ -43,7 +43,11 @@ class Result:
     `code` is the vendor's own word for it ("Unregistered", "404:UNREGISTERED", "0x58"), at most 64 characters and
     free of personal data; `detail` is at most 256 characters of the answer for a person to read, with addresses
     removed. `retry_after` is a floor. `dead_since` is the moment (aware UTC) from which the provider knows the address
-    as dead: a registration newer than that wins.
+    as dead: a registration newer than that wins. `opted_out`, with DEAD: the address is good and its owner wants no
+    messages of this sender, so it is suppressed instead.
+
+    `receipt_ids` are the provider's ids under which receipts will come, empty where none will: one, or of a message of
+    several segments one for each of them, "" for one that the provider did not take.
     """
 
     outcome: Outcome
@@ -52,3 +56,11 @@ class Result:
     provider_message_id: str = ""
     retry_after: timedelta | None = None
     dead_since: datetime | None = None
+    opted_out: bool = False
+    receipt_ids: tuple[str, ...] = ()
+
+    def with_receipts(self) -> "Result":
+        """The same, of a message whose receipts come under its one message id."""
+        if self.outcome is not Outcome.ACCEPTED or not self.provider_message_id:
+            return self
+        return replace(self, receipt_ids=(self.provider_message_id,))

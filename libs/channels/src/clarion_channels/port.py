@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from clarion.internal.content.v1.rendered_pb2 import Rendered
@@ -85,3 +85,12 @@ class ProviderFactory(Protocol):
     channel: "Channel.ValueType"
 
     async def connect(self, settings: bytes, receipts: Receipts) -> Provider: ...
+
+
+@runtime_checkable
+class ForLane(Protocol):
+    """A factory whose providers must know which account they are: a dispatcher asks it for one of the lane's own."""
+
+    def for_lane(self, lane_id: int) -> ProviderFactory:
+        """A factory for this lane alone."""
+        ...

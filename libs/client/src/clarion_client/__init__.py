@@ -9,8 +9,8 @@ from clarion_client._target import InsecureTarget
 from clarion_client._wire import JsonValue
 from clarion_client.aio.client import AsyncClient
 from clarion_client.calls.recipients import UpsertOutcome
-from clarion_client.content import Content, Mail, Push
-from clarion_client.enums import Channel, ChannelMode, Priority
+from clarion_client.content import Action, Attachment, Content, Mail, Push
+from clarion_client.enums import Channel, ChannelMode, EscalateUntil, Priority
 from clarion_client.errors import (
     Aborted,
     AlreadyExists,
@@ -36,8 +36,10 @@ from clarion_client.sync.client import Client
 
 __all__ = [
     "Aborted",
+    "Action",
     "AlreadyExists",
     "AsyncClient",
+    "Attachment",
     "Cancelled",
     "Channel",
     "ChannelMode",
@@ -46,6 +48,7 @@ __all__ = [
     "Content",
     "DeadlineExceeded",
     "ErrorReason",
+    "EscalateUntil",
     "FailedPrecondition",
     "FieldFault",
     "InsecureTarget",

@@ -29,6 +29,15 @@ def optional_timestamp(name: str, moment: datetime | None) -> Timestamp | None:
     return None if moment is None else timestamp(name, moment)
 
 
+def local_time(name: str, wall: datetime | None) -> str:
+    """Raises ValueError for a datetime that has a zone: it is meant in each recipient's own."""
+    if wall is None:
+        return ""
+    if wall.tzinfo is not None:
+        raise ValueError(f"{name} is a wall time without a zone")
+    return wall.isoformat(timespec="seconds")
+
+
 def duration(length: timedelta) -> Duration:
     message = Duration()
     message.FromTimedelta(length)

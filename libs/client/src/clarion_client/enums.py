@@ -27,3 +27,10 @@ class ChannelMode(IntEnum):
     ALL = 1
     FIRST_AVAILABLE = 2
     ESCALATE = 3
+
+
+class EscalateUntil(IntEnum):
+    """What makes the next channel of an escalation needless (`clarion.notification.v1.EscalateUntil`)."""
+
+    DELIVERED = 1
+    OPENED = 2

@@ -8,9 +8,10 @@ from typing import Required, TypedDict
 
 from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion.types.v1 import channel_pb2
-from clarion_client._wire import JsonValue, duration, optional_timestamp, struct
-from clarion_client.content import ContentLike, content_proto
-from clarion_client.enums import Channel, ChannelMode, Priority
+from clarion.types.v1.time_pb2 import SendWindow
+from clarion_client._wire import JsonValue, duration, local_time, optional_timestamp, struct
+from clarion_client.content import Attachment, ContentLike, content_proto
+from clarion_client.enums import Channel, ChannelMode, EscalateUntil, Priority
 
 
 def new_event_id() -> str:
@@ -32,10 +33,15 @@ class NotificationFields(TypedDict, total=False):
     channels: Sequence[Channel]
     channel_mode: ChannelMode
     escalate_after: timedelta
+    escalate_until: EscalateUntil
     priority: Priority
     deliver_at: datetime
+    deliver_at_local: datetime
+    send_window: SendWindow
     expire_at: datetime
     collapse_key: str
+    digest_key: str
+    attachments: Sequence[Attachment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +51,11 @@ class Notification:
     `event_id` makes sending idempotent for 30 days. Without one a random id is made with this object, so that this
     object may be sent again; a restarted process makes another. Derive it from your own event (an order's number and
     what happened to it) where you can; it must hold no personal data.
-    `deliver_at` and `expire_at` are aware datetimes. `channels` in order of preference; empty: all.
+    Notifications to one recipient with the same `digest_key` become one, if the category has a digest window. With
+    ESCALATE the channels are tried one after the other, `escalate_after` apart, until one was enough.
+    `deliver_at` and `expire_at` are aware datetimes; `deliver_at_local` is naive and means each recipient's own clock, as
+    `send_window` does, outside of which it waits. `channels` in order of preference; empty: all.
+    `attachments` go to those who get it by mail; with them a notification takes at most 10 recipients.
     Raises ValueError for naive datetimes, a body that is not exactly one, and recipients given as one string.
     Data and content stay out of `repr`: they are personal.
     """
@@ -61,10 +71,15 @@ class Notification:
     channels: Sequence[Channel] = ()
     channel_mode: ChannelMode = ChannelMode.ALL
     escalate_after: timedelta | None = None
+    escalate_until: EscalateUntil = EscalateUntil.DELIVERED
     priority: Priority = Priority.NORMAL
     deliver_at: datetime | None = None
+    deliver_at_local: datetime | None = None
+    send_window: SendWindow | None = None
     expire_at: datetime | None = None
     collapse_key: str = ""
+    digest_key: str = ""
+    attachments: Sequence[Attachment] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.recipients, str):
@@ -75,6 +90,7 @@ class Notification:
             raise ValueError("data, locale and template_version belong to a template")
         optional_timestamp("deliver_at", self.deliver_at)
         optional_timestamp("expire_at", self.expire_at)
+        local_time("deliver_at_local", self.deliver_at_local)
 
     def to_proto(self) -> pb.Notification:
         """The contract's form. Raises ValueError for data that JSON cannot hold."""
@@ -87,8 +103,12 @@ class Notification:
             priority=channel_pb2.Priority.ValueType(self.priority),
             channel_policy=self._channel_policy(),
             deliver_at=optional_timestamp("deliver_at", self.deliver_at),
+            deliver_at_local=local_time("deliver_at_local", self.deliver_at_local),
+            send_window=self.send_window,
             expire_at=optional_timestamp("expire_at", self.expire_at),
             collapse_key=self.collapse_key,
+            digest_key=self.digest_key,
+            attachments=[attachment.to_proto() for attachment in self.attachments],
         )
 
     def _template_ref(self) -> pb.TemplateRef | None:
@@ -105,7 +125,12 @@ class Notification:
             mode=pb.ChannelMode.ValueType(self.channel_mode),
             channels=[channel_pb2.Channel.ValueType(channel) for channel in self.channels],
             escalate_after=None if self.escalate_after is None else duration(self.escalate_after),
+            until=self._until(),
         )
+
+    def _until(self) -> pb.EscalateUntil.ValueType:
+        escalates = self.channel_mode is ChannelMode.ESCALATE
+        return pb.EscalateUntil.ValueType(self.escalate_until if escalates else 0)
 
 
 NotificationLike = Notification | pb.Notification

@@ -38,10 +38,14 @@ class ErrorReason(IntEnum):
     RECIPIENT_NOT_FOUND = 31
     APP_NOT_FOUND = 32
     ADDRESS_NOT_FOUND = 33
+    BROADCAST_NOT_FOUND = 36
+    SCHEDULE_NOT_FOUND = 37
     EVENT_ID_REUSED = 40
     NAME_TAKEN = 41
     NOT_CANCELLABLE = 42
     REVISION_CONFLICT = 43
+    BROADCAST_ENDED = 46
+    NOT_SCHEDULED = 47
     TOO_LARGE = 50
     STORAGE_FULL = 51
     OVERLOADED = 52
@@ -69,10 +73,14 @@ _CODES: Mapping[ErrorReason, grpc.StatusCode] = {
     ErrorReason.RECIPIENT_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.APP_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.ADDRESS_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorReason.BROADCAST_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorReason.SCHEDULE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.EVENT_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     ErrorReason.NAME_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
     ErrorReason.NOT_CANCELLABLE: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorReason.REVISION_CONFLICT: grpc.StatusCode.ABORTED,
+    ErrorReason.BROADCAST_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorReason.NOT_SCHEDULED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorReason.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorReason.STORAGE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorReason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -1,11 +1,12 @@
 """Signed links and return paths: what comes back says by itself whom it is about, even after the delivery was pruned.
 
 Each is version (1 byte) ‖ fields ‖ HMAC-SHA256 truncated to 16 bytes (RFC 2104 §5 allows half). The MAC covers a purpose
-as well, so that what was signed for one purpose never serves another under the same key. None of them expires.
+as well, so that what was signed for one purpose never serves another under the same key. Only a page expires.
 
 - open: app id (4) ‖ delivery id (16) ‖ category id (4) ‖ template version (4) ‖ country (2) ‖ channel (1), base64url: 64
   characters.
 - unsubscribe: app id (4) ‖ recipient reference (16) ‖ category id (4) ‖ channel (1), base64url: 56 characters.
+- page: app id (4) ‖ recipient reference (16) ‖ Unix seconds of its end (8), base64url: 60 characters.
 - return path: account id (4) ‖ delivery id (16), base32 in lower case, since relays may change the case of a local part:
   62 characters with its prefix, of the 64 that RFC 5321 §4.5.3.1.1 allows.
 """
@@ -15,20 +16,24 @@ import hmac
 import re
 import struct
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from clarion_kit.vocabulary import Channel
 
 _OPEN = b"clarion open link\0"
 _UNSUBSCRIBE = b"clarion unsubscribe link\0"
+_PAGE = b"clarion preference page\0"
 _RETURN = b"clarion return path\0"
 _VERSION = 1
 _FIELDS = struct.Struct(">BI16sII2sB")
 _UNSUBSCRIBE_FIELDS = struct.Struct(">BI16sIB")
+_PAGE_FIELDS = struct.Struct(">BI16sQ")
 _RETURN_FIELDS = struct.Struct(">BI16s")
 _MAC_BYTES = 16
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")
 _UNSUBSCRIBE_TOKEN = re.compile(r"[A-Za-z0-9_-]{56}")
+_PAGE_TOKEN = re.compile(r"[A-Za-z0-9_-]{60}")
 _RETURN_PREFIX = "b+"
 _RETURN_LOCAL = re.compile(r"b\+([a-z2-7]{60})", re.IGNORECASE)
 _CHANNELS = frozenset(Channel)
@@ -132,6 +137,46 @@ def verify_unsubscribe(key: bytes, token: str) -> UnsubscribeLink | None:
     if version != _VERSION or channel not in _CHANNELS:
         return None
     return UnsubscribeLink(app_id, UUID(bytes=recipient_ref), category_id, Channel(channel))
+
+
+@dataclass(frozen=True, slots=True)
+class PageLink:
+    """Whose preference page, and until when (aware, whole seconds). Whoever has the link may change their wishes."""
+
+    app_id: int
+    recipient_ref: UUID
+    expire_at: datetime
+
+
+def sign_page(key: bytes, link: PageLink) -> str:
+    """The token of a link, 60 characters that need no escaping in a URL; a part of a second is left out.
+
+    Raises ValueError for an app id that is no unsigned 32-bit integer, or an end before 1970.
+    """
+    try:
+        fields = _PAGE_FIELDS.pack(_VERSION, link.app_id, link.recipient_ref.bytes, int(link.expire_at.timestamp()))
+    except struct.error:
+        raise ValueError("a number of the link does not fit") from None
+    return base64.urlsafe_b64encode(fields + _mac(key, _PAGE, fields)).decode()
+
+
+def page_url(base_url: str, key: bytes, link: PageLink) -> str:
+    """The page's address. `base_url`: the public URL of the tracker. Raises ValueError as `sign_page`."""
+    return f"{base_url.rstrip('/')}/p/{sign_page(key, link)}"
+
+
+def verify_page(key: bytes, token: str, now: datetime) -> PageLink | None:
+    """The link of a token signed under `key` that has not expired, None for anything else. Takes as long for a near miss
+    as for any other."""
+    if _PAGE_TOKEN.fullmatch(token) is None:
+        return None
+    fields = _verified(key, _PAGE, base64.urlsafe_b64decode(token))
+    if fields is None:
+        return None
+    version, app_id, recipient_ref, expire_seconds = _PAGE_FIELDS.unpack(fields)
+    if version != _VERSION or expire_seconds <= now.timestamp():
+        return None
+    return PageLink(app_id, UUID(bytes=recipient_ref), datetime.fromtimestamp(expire_seconds, UTC))
 
 
 @dataclass(frozen=True, slots=True)

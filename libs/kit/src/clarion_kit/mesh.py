@@ -48,7 +48,7 @@ _PUBLIC = (
 
 INTERNAL_CALLERS: Mapping[str, frozenset[str]] = {
     "clarion.internal.preference.v1.PreferenceService": frozenset({"planner", "tracker", *DISPATCHERS}),
-    "clarion.internal.template.v1.TemplateService": frozenset({GATEWAY, "planner"}),
+    "clarion.internal.template.v1.TemplateService": frozenset({GATEWAY, "planner", "scheduler"}),
     "clarion.internal.ratelimit.v1.RateLimitService": frozenset({GATEWAY, "planner", *DISPATCHERS}),
     "clarion.internal.planner.v1.PlannerService": frozenset({GATEWAY, "operator"}),
     "clarion.internal.dispatch.v1.DispatchService": frozenset({"operator", "monitor"}),

@@ -62,6 +62,17 @@ class NotificationState(Word):
     EXPIRED = 6
 
 
+class BroadcastState(Word):
+    """Where a broadcast stands; numbers are those of `clarion.broadcast.v1`."""
+
+    RUNNING = 1
+    PAUSED = 2
+    PLANNED = 3
+    CANCELLING = 4
+    CANCELLED = 5
+    EXPIRED = 6
+
+
 class DeliveryState(Word):
     READY = 1
     ENQUEUED = 2
@@ -109,9 +120,11 @@ class Reason(Word):
     MERGED = 15
     CHANNEL_NOT_CHOSEN = 16
     TOO_LARGE = 17
+    DEFERRED_TOO_LONG = 18
     REFUSED = 40
     ADDRESS_DEAD = 41
     AMBIGUOUS = 42
+    OPTED_OUT_AT_PROVIDER = 43
     DEADLINE_PASSED = 60
     CANCELLED_BY_APP = 70
     NOT_NEEDED = 71
@@ -121,6 +134,7 @@ class Reason(Word):
     RETRIES_EXHAUSTED = 80
     POISON = 81
     HELD_TOO_LONG = 82
+    PROVIDER_DELETED = 83
 
 
 class Gate(Word):
@@ -145,6 +159,7 @@ class Verdict(Word):
     SUPPRESS = 2
     DEFER = 3
     PASS_UNCHECKED = 4
+    SHADOW = 5
 
 
 class EventKind(Word):
@@ -159,6 +174,10 @@ class EventKind(Word):
     REDRIVEN = 9
     HELD = 10
     DEFERRED = 11
+    WAITING = 12
+    RELEASED = 13
+    BROADCAST = 20
+    RESCHEDULED = 21
 
 
 class StopReason(Word):

@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,13 +12,15 @@ from clarion.category.v1.category_service_pb2 import Category, Guarantee
 from clarion.provider.v1.provider_service_pb2 import Limits
 from clarion.routing.v1.routing_service_pb2 import ChannelRoutes
 from clarion_kit.errors import DomainError, ErrorReason
-from clarion_kit.sealing import AppSealer, KeyWrapper
+from clarion_kit.sealing import AppSealer, KeyWrapper, Unsealable
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.config import LaneConfig, lane_config
 from clarion_ledger.db import Pool, connection
 from clarion_ledger.keys import create_app_keys
 
 SECRET_BYTES = 32
+DELETED_MARK = "~"
+"""Between the name that a deleted account had and its lane id; no name that can be given holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,11 @@ async def categories(pool: Pool, app_id: int) -> list[Category]:
 
 
 async def lanes(pool: Pool, app_id: int) -> list[LaneConfig]:
-    """Provider accounts of an app by channel and name. Raises LedgerUnavailable."""
+    """Provider accounts of an app by channel and name, without deleted ones. Raises LedgerUnavailable."""
     async with connection(pool) as db:
-        rows = await db.fetch("SELECT * FROM ledger.lane WHERE app_id = $1 ORDER BY channel, name", app_id)
+        rows = await db.fetch(
+            "SELECT * FROM ledger.lane WHERE app_id = $1 AND deleted_at IS NULL ORDER BY channel, name", app_id
+        )
     return [lane_config(row) for row in rows]
 
 
@@ -192,32 +196,96 @@ async def put_lane(
     limits: Limits | None = None,
 ) -> int:
     """Create or replace a provider account; gives its lane id. One that was stopped for its credentials or settings is
-    tried at once. Raises LedgerUnavailable."""
+    tried at once. Raises NAME_TAKEN (by an account of another channel: what is in flight on it cannot change channels),
+    LedgerUnavailable."""
     sealed = sealer.seal("lane", name.encode(), "settings", settings)
     async with connection(pool) as db:
-        return int(
-            await db.fetchval(
-                """WITH put AS (
-                       INSERT INTO ledger.lane AS l (app_id, name, kind, channel, enabled, settings, limits)
-                       VALUES ($1, $2, $3, $4, $5, $6, $7)
-                       ON CONFLICT (app_id, name) DO UPDATE SET kind = excluded.kind, channel = excluded.channel,
-                           enabled = excluded.enabled, settings = excluded.settings, limits = excluded.limits,
-                           revision = l.revision + 1
-                       RETURNING lane_id
-                   ), tried AS (
-                       UPDATE ledger.lane_stop s SET probe_at = now() FROM put p
-                       WHERE s.lane_id = p.lane_id AND s.reason IN (1, 5)
-                   )
-                   SELECT lane_id FROM put""",
-                app_id,
-                name,
-                kind,
-                channel,
-                enabled,
-                sealed,
-                None if limits is None else limits.SerializeToString(),
-            )
+        lane_id: int | None = await db.fetchval(
+            """WITH put AS (
+                   INSERT INTO ledger.lane AS l (app_id, name, kind, channel, enabled, settings, limits)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)
+                   ON CONFLICT (app_id, name) DO UPDATE SET kind = excluded.kind, enabled = excluded.enabled,
+                       settings = excluded.settings, limits = excluded.limits, revision = l.revision + 1
+                       WHERE l.channel = excluded.channel
+                   RETURNING lane_id
+               ), tried AS (
+                   UPDATE ledger.lane_stop s SET probe_at = now() FROM put p
+                   WHERE s.lane_id = p.lane_id AND s.reason IN (1, 5)
+               )
+               SELECT lane_id FROM put""",
+            app_id,
+            name,
+            kind,
+            channel,
+            enabled,
+            sealed,
+            None if limits is None else limits.SerializeToString(),
         )
+    if lane_id is None:
+        raise DomainError(
+            ErrorReason.NAME_TAKEN, f"there is a provider {name!r} of another channel", metadata={"name": name}
+        )
+    return lane_id
+
+
+async def delete_lane(
+    pool: Pool, sealer: AppSealer, app_id: int, name: str, kept_settings: Callable[[str, bytes], bytes]
+) -> bool:
+    """Delete a provider account; False if there never was one of this name. Idempotent. Raises LedgerUnavailable.
+
+    Its credentials are overwritten by what `kept_settings` keeps of (kind, document), its targets leave the app's routes, its
+    stop goes, and its name is free. A route that loses its last target stays and serves nobody: the next less specific one
+    decides, so that deleting never widens whom another account serves.
+    """
+    async with connection(pool) as db, db.transaction():
+        # Rows are locked in the order in which put_routes takes them; writing bumps the configuration's revision, whose row
+        # is the last to be locked everywhere.
+        row = await db.fetchrow("SELECT * FROM ledger.lane WHERE app_id = $1 AND name = $2 FOR UPDATE", app_id, name)
+        if row is None:
+            return bool(
+                await db.fetchval(
+                    "SELECT EXISTS (SELECT FROM ledger.lane WHERE app_id = $1 AND starts_with(name, $2 || '~'))",
+                    app_id,
+                    name,
+                )
+            )
+        lane = lane_config(row)
+        stored = await db.fetchval(
+            "SELECT routes FROM ledger.route WHERE app_id = $1 AND channel = $2 FOR UPDATE", app_id, lane.channel
+        )
+        await db.execute("DELETE FROM ledger.lane_stop WHERE lane_id = $1", lane.lane_id)
+        if stored is not None:
+            await db.execute(
+                "UPDATE ledger.route SET routes = $3 WHERE app_id = $1 AND channel = $2",
+                app_id,
+                lane.channel,
+                _without(ChannelRoutes.FromString(stored), name).SerializeToString(),
+            )
+        gone = f"{name}{DELETED_MARK}{lane.lane_id}"
+        try:
+            kept = kept_settings(lane.kind, sealer.open("lane", name.encode(), "settings", lane.settings))
+        except Unsealable:  # nobody can read them any more, which is what deleting is for
+            kept = b"{}"
+        await db.execute(
+            """UPDATE ledger.lane SET deleted_at = now(), enabled = false, name = $2, settings = $3, limits = NULL,
+                   revision = revision + 1
+               WHERE lane_id = $1""",
+            lane.lane_id,
+            gone,
+            sealer.seal("lane", gone.encode(), "settings", kept),
+        )
+    return True
+
+
+def _without(routes: ChannelRoutes, provider: str) -> ChannelRoutes:
+    """The routes without the targets that name `provider`."""
+    left = ChannelRoutes(channel=routes.channel)
+    for route in routes.routes:
+        copy = left.routes.add()
+        copy.CopyFrom(route)
+        del copy.targets[:]
+        copy.targets.extend(target for target in route.targets if target.provider != provider)
+    return left
 
 
 async def put_routes(pool: Pool, app_id: int, routes: ChannelRoutes) -> None:
@@ -226,8 +294,12 @@ async def put_routes(pool: Pool, app_id: int, routes: ChannelRoutes) -> None:
     async with connection(pool) as db, db.transaction():
         known = {
             row["name"]
-            for row in await db.fetch(
-                "SELECT name FROM ledger.lane WHERE app_id = $1 AND channel = $2", app_id, routes.channel
+            for row in await db.fetch(  # locked: an account that is deleted meanwhile must not be named afterwards
+                """SELECT name FROM ledger.lane WHERE app_id = $1 AND channel = $2 AND name = ANY ($3)
+                   ORDER BY lane_id FOR SHARE""",
+                app_id,
+                routes.channel,
+                sorted(wanted),
             )
         }
         for provider in sorted(wanted - known):

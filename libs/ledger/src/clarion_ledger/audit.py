@@ -21,14 +21,15 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Conditions that narrow an audit, by alias of the table: notification n, delivery d, event e, work w, plan work p.
-    `own`: on the events of a notification in scope."""
+    """Conditions that narrow an audit, by alias of the table: notification n, delivery d, event e, work w, plan work p,
+    broadcast b. `own`: on the events of a notification in scope."""
 
     n: str
     d: str
     e: str
     w: str
     p: str
+    b: str
     own: str
 
 
@@ -38,6 +39,7 @@ _SINCE = _Scope(
     e="e.at >= $1 AND ($2::int4 IS NULL OR e.app_id = $2)",
     w="w.planned_at >= $1 AND ($2::int4 IS NULL OR w.app_id = $2)",
     p="p.notification_id >= ledger.uuid_floor($1) AND ($2::int4 IS NULL OR p.app_id = $2)",
+    b="b.broadcast_id >= ledger.uuid_floor($1) AND ($2::int4 IS NULL OR b.app_id = $2)",
     # uuidv7() may run some milliseconds ahead of the transaction's own now(), which stamps its events.
     own="e.at >= $1::timestamptz - interval '1 minute'",
 )
@@ -47,6 +49,8 @@ _TOUCHED = _Scope(
     e="e.notification_id = ANY ($1::uuid[])",
     w="w.notification_id = ANY ($1::uuid[])",
     p="p.notification_id = ANY ($1::uuid[])",
+    # Only what happens to a broadcast itself touches it: counting its children after each of them would cost their square.
+    b="b.broadcast_id = ANY ($1::uuid[])",
     own="true",
 )
 
@@ -126,11 +130,38 @@ CHECKS: Mapping[str, Callable[[_Scope], str]] = {
         f"""
         SELECT p.notification_id FROM ledger.plan_work p WHERE {s.p} AND p.ready_since IS NULL AND p.enqueued_at IS NULL"""
     ),
+    # what waits, waits for something: a step of an escalation or an open digest window
+    "waiting_for_nothing": lambda s: (
+        f"""
+        SELECT w.notification_id FROM ledger.delivery_work w WHERE {s.w} AND w.state = 7 AND w.until IS NULL
+        AND NOT EXISTS (SELECT FROM ledger.digest g WHERE g.digest_id = w.digest_id)"""
+    ),
+    # a member of a digest and the delivery that went in its place are of one recipient
+    "merged_into_nothing": lambda s: (
+        f"""
+        SELECT d.notification_id FROM ledger.delivery d WHERE {s.d} AND d.state = 22 AND d.reason = 15 AND NOT EXISTS (
+            SELECT FROM ledger.delivery c WHERE c.id = d.merged_into AND c.id <> d.id AND c.recipient_ref = d.recipient_ref
+            AND (c.state, c.reason) <> (22, 15))"""
+    ),
     # (g) a redrive and its dead letter name each other
     "redrive_without_letter": lambda s: (
         f"""
         SELECT d.notification_id FROM ledger.delivery d WHERE {s.d} AND d.redrive_of IS NOT NULL
         AND NOT EXISTS (SELECT FROM ledger.dead_letter l WHERE l.delivery_id = d.redrive_of AND l.redriven_as = d.id)"""
+    ),
+    # (h) what a broadcast counted = its children and their deliveries
+    "broadcast_counts_differ": lambda s: (
+        f"""
+        SELECT b.broadcast_id FROM ledger.broadcast b CROSS JOIN LATERAL (
+            SELECT count(*) AS children, coalesce(sum(n.planned_count), 0) AS deliveries FROM ledger.notification n
+            WHERE n.id >= ledger.uuid_floor(uuid_extract_timestamp(b.broadcast_id))
+            AND n.id < ledger.uuid_floor(uuid_extract_timestamp(b.broadcast_id) + interval '1 ms') AND n.broadcast_id = b.broadcast_id) c
+        WHERE {s.b} AND (b.planned <> c.children OR b.deliveries + b.suppressed <> c.deliveries)"""
+    ),
+    "child_of_no_broadcast": lambda s: (
+        f"""
+        SELECT n.id FROM ledger.notification n WHERE {s.n} AND n.broadcast_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM ledger.broadcast b WHERE b.broadcast_id = n.broadcast_id)"""
     ),
     "in_flight_without_body": lambda s: (
         f"""

@@ -8,28 +8,45 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import IntEnum
 
 import asyncpg
 
+from clarion.category.v1 import category_service_pb2 as category_pb
 from clarion.category.v1.category_service_pb2 import Category, GateAction, Guarantee
 from clarion.provider.v1.provider_service_pb2 import Limits
 from clarion.routing.v1.routing_service_pb2 import ChannelRoutes
 from clarion.types.v1.retry_pb2 import RetryPolicy
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.db import Pool, connection
+from clarion_ledger.scheduling import Window, window_of
 
 POLL = timedelta(seconds=1)
 DEFAULT_TIME_TO_LIVE = timedelta(hours=24)
 DEFAULT_MAX_ATTEMPTS = 8
+_QUALITY = "SELECT lane_id, country, factor FROM ledger.lane_quality WHERE factor < 100"
+_PERIODS = (0, 1, 2, 3)
+
+
+class CapPeriod(IntEnum):
+    """A calendar period; numbers are those of the contract."""
+
+    DAY = 1
+    WEEK = 2
+    MONTH = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most `limit` per recipient within `window`; `channel` None: all channels together."""
+    """At most `limit` per recipient within a sliding `window` or a calendar `period` (then `window` is zero); `channel`
+    None: all channels together. `shadow`: counts and stops nothing. `whole_app`: all recipients of the category together."""
 
     channel: Channel | None
     limit: int
     window: timedelta
+    period: CapPeriod | None = None
+    shadow: bool = False
+    whole_app: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +64,17 @@ class CategoryRule:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     caps: tuple[Cap, ...] = ()
     defer_over_cap: bool = False
+    defer_in_quiet_hours: bool = False
+    digest_window: timedelta = timedelta(0)
+    dedupe_window: timedelta = timedelta(0)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    send_window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LaneConfig:
-    """A provider account. `settings` is sealed (table "lane", owner the account's name, column "settings")."""
+    """A provider account. `settings` is sealed (table "lane", owner the account's name, column "settings"). A `deleted` one
+    sends nothing any more: it is known for what comes back."""
 
     lane_id: int
     app_id: int
@@ -63,6 +85,7 @@ class LaneConfig:
     settings: bytes = field(repr=False)
     revision: int = 1
     limits: Limits = field(default_factory=Limits)
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +99,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who is served by which lanes; empty country or locale: any."""
+    """Who is served by which lanes; empty country or locale: any. `by_receipts`: weights count as far as an account's
+    receipts bear them out."""
 
     country: str
     locale: str
     targets: tuple[Target, ...]
+    by_receipts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one revision."""
+    """Everything at one revision. `quality`: percent of its weight that a lane keeps in a country, where it is not all."""
 
     revision: int = 0
     enabled_apps: frozenset[int] = frozenset()
@@ -94,6 +119,7 @@ class Snapshot:
     categories_by_id: Mapping[int, CategoryRule] = field(default_factory=dict)
     lanes: Mapping[int, LaneConfig] = field(default_factory=dict)
     routes: Mapping[tuple[int, Channel], tuple[Route, ...]] = field(default_factory=dict)
+    quality: Mapping[tuple[int, str], int] = field(default_factory=dict)
 
     def lanes_of(self, app_id: int, channel: Channel) -> list[LaneConfig]:
         """Enabled accounts of an app for a channel, by id."""
@@ -132,6 +158,7 @@ class ConfigCache:
             categories = await db.fetch("SELECT category_id, app_id, name, definition FROM ledger.category")
             lanes = await db.fetch("SELECT * FROM ledger.lane ORDER BY lane_id") if self._with_lanes else []
             routes = await db.fetch("SELECT * FROM ledger.route") if self._with_lanes else []
+            quality = await db.fetch(_QUALITY) if self._with_lanes else []
         rules = [
             category_rule(row["category_id"], row["app_id"], Category.FromString(row["definition"]))
             for row in categories
@@ -151,6 +178,7 @@ class ConfigCache:
                 )
                 for row in routes
             },
+            quality={(row["lane_id"], row["country"]): row["factor"] for row in quality},
         )
         return True
 
@@ -169,11 +197,23 @@ def category_rule(category_id: int, app_id: int, category: Category) -> Category
         time_to_live=seconds if seconds > timedelta(0) else DEFAULT_TIME_TO_LIVE,
         max_attempts=category.max_attempts or DEFAULT_MAX_ATTEMPTS,
         caps=tuple(
-            Cap(Channel(cap.channel) if cap.channel else None, cap.limit, cap.window.ToTimedelta())
+            Cap(
+                Channel(cap.channel) if cap.channel else None,
+                cap.limit,
+                cap.window.ToTimedelta(),
+                CapPeriod(cap.period) if cap.period else None,
+                cap.shadow,
+                cap.scope == category_pb.CAP_SCOPE_APP,
+            )
             for cap in category.caps
+            if cap.period in _PERIODS  # one of a newer version cannot be counted here
         ),
         defer_over_cap=category.cap_action == GateAction.GATE_ACTION_DEFER,
+        defer_in_quiet_hours=category.quiet_hours_action == GateAction.GATE_ACTION_DEFER,
+        digest_window=category.digest_window.ToTimedelta(),
+        dedupe_window=category.dedupe_window.ToTimedelta(),
         retry=category.retry,
+        send_window=window_of(category.send_window) if category.HasField("send_window") else None,
     )
 
 
@@ -189,6 +229,7 @@ def lane_config(row: asyncpg.Record) -> LaneConfig:
         settings=row["settings"],
         revision=row["revision"],
         limits=Limits.FromString(row["limits"] or b""),
+        deleted=row.get("deleted_at") is not None,  # migration 0011 may not have been yet
     )
 
 
@@ -202,6 +243,7 @@ def _routes(app_id: int, stored: ChannelRoutes, lanes: Mapping[tuple[int, str], 
                 for target in route.targets
                 if (app_id, target.provider) in lanes
             ),
+            route.by_receipts,
         )
         for route in stored.routes
     )

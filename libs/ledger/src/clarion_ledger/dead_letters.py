@@ -73,10 +73,10 @@ FROM ledger.dead_letter t LEFT JOIN ledger.lane l ON l.lane_id = t.lane_id
 MATCHES = """
 t.app_id = $1 AND ($2::int2 IS NULL OR t.channel = $2) AND ($3::int2 IS NULL OR t.reason = $3)
 AND ($4::timestamptz IS NULL OR t.at >= $4) AND ($5::timestamptz IS NULL OR t.at < $5)
-AND ($6::text IS NULL OR t.lane_id IN (SELECT lane_id FROM ledger.lane WHERE app_id = $1 AND name = $6))
+AND ($6::text IS NULL OR t.lane_id IN (SELECT lane_id FROM ledger.lane WHERE app_id = $1 AND split_part(name, '~', 1) = $6))
 AND ($7::text IS NULL OR t.last_code = $7) AND ($8::boolean IS NULL OR (t.redriven_as IS NOT NULL) = $8)
 """
-"""Of `ledger.dead_letter t`, with `matching` as its arguments."""
+"""Of `ledger.dead_letter t`, with `matching` as its arguments. An account's name finds deleted ones of that name, too."""
 
 _PAGE = f"{_LETTER} WHERE {MATCHES} AND t.delivery_id < $9 ORDER BY t.delivery_id DESC LIMIT $10"
 

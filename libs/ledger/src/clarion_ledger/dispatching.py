@@ -5,6 +5,7 @@ A record takes hold only where the lease generation is still the claimer's; a wo
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,15 +14,16 @@ import asyncpg
 
 from clarion_kit import crash
 from clarion_kit.vocabulary import DeliveryState, Priority, Reason
-from clarion_ledger.db import Pool, connection
+from clarion_ledger.db import Connection, Pool, connection
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A delivery under lease. `address` and `content` are sealed (owner: the delivery id for content, the address id for
     the address). `country`, `locale` and `hint` are what its route was chosen by. `expired`: its deadline passed, by the
-    database's clock. `changed`: the recipient's wishes or addresses are not those it was planned with. `claimed_at` is the
-    database's clock, too."""
+    database's clock. `changed`: the recipient's wishes or addresses are not those it was planned with. `gates_due`: it rested,
+    or quiet hours began since the plan, so that every gate that can close is asked again. `claimed_at` is the database's
+    clock, too."""
 
     delivery_id: UUID
     notification_id: UUID
@@ -48,15 +50,18 @@ class Claimed:
     country: str = ""
     locale: str = ""
     hint: str = ""
+    gates_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """What became of one claimed delivery.
 
-    Terminal states end it; RETRY_WAIT comes again after `delay`, HELD when its lane goes on, READY as soon as its lane has
+    Terminal states end it; RETRY_WAIT and DEFERRED come again after `delay`, HELD when its lane goes on, READY as soon as its lane has
     room. `next_lane`: the account that takes over what comes again. `tried` False gives the attempt back: no provider was
     asked, or the lane was to blame. The provider call began `seconds_ago` and took `duration`, None where none was made.
+    `receipt_key`: what its receipt will be found by; `segments`: those of all segments, where it has several ("" for one
+    that was not taken).
     """
 
     claimed: Claimed
@@ -66,6 +71,7 @@ class Record:
     code: str = ""
     provider_message_id: str = ""
     receipt_key: str = ""
+    segments: tuple[str, ...] = ()
     delay: timedelta = timedelta(0)
     ambiguous: bool = False
     seconds_ago: float = 0.0
@@ -74,7 +80,10 @@ class Record:
     next_lane: int | None = None
 
 
-# Functions of 0006_protection.sql, which says why.
+MAX_CLAIM_BYTES = 8 << 20
+"""Content after which a claim gives no more at a time (0016_bounded_claims.sql)."""
+
+# Functions of 0006_protection.sql, which says why, 0013_waiting.sql and 0016_bounded_claims.sql.
 _CLAIM = "SELECT * FROM ledger.claim($1, $2)"
 _CLAIM_HELD = "SELECT * FROM ledger.claim_held($1, $2, $3)"
 
@@ -104,8 +113,16 @@ SELECT ledger.record($1::uuid[], $2::int4[], $3::int2[], $4::int2[], $5::int2[],
 """
 
 
+# Known before its receipts come: those of any segment are then found, in whatever order.
+_NOTE_SEGMENTS = """
+INSERT INTO tracking.segment (delivery_id, position, receipt_key)
+SELECT * FROM unnest($1::uuid[], $2::int2[], $3::text[]) ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
+"""
+
+
 async def claim(pool: Pool, ids: Sequence[UUID], lease: timedelta) -> list[Claimed]:
-    """Those of `ids` that were enqueued, now leased by the caller; the rest is someone else's or over.
+    """Those of `ids` that were enqueued, now leased by the caller, by id; the rest is someone else's or over. The list ends
+    early after `MAX_CLAIM_BYTES`: who claims again the ids behind the last one gets the rest.
 
     Raises LedgerUnavailable; rows it may have leased all the same come back when their lease ends.
     """
@@ -155,7 +172,7 @@ async def record(pool: Pool, records: Sequence[Record]) -> set[UUID]:
         return set()
     ids = [r.claimed.delivery_id for r in records]
     crash.point("record.before_commit")
-    async with connection(pool) as db:
+    async with connection(pool) as db, _whole(db, records):
         rows = await db.fetch(
             _RECORD,
             ids,
@@ -173,8 +190,22 @@ async def record(pool: Pool, records: Sequence[Record]) -> set[UUID]:
             [r.tried for r in records],
             [r.next_lane for r in records],
         )
+        recorded = {row[0] for row in rows}
+        segments = [
+            (r.claimed.delivery_id, position, key)
+            for r in records
+            if r.claimed.delivery_id in recorded
+            for position, key in enumerate(r.segments)
+        ]
+        if segments:
+            await db.execute(_NOTE_SEGMENTS, *(list(column) for column in zip(*segments, strict=True)))
     crash.point("record.after_commit")
-    return {row[0] for row in rows}
+    return recorded
+
+
+def _whole(db: Connection, records: Sequence[Record]) -> AbstractAsyncContextManager[object]:
+    """A transaction, where one statement does not do."""
+    return db.transaction() if any(r.segments for r in records) else nullcontext()
 
 
 def _claimed(row: asyncpg.Record) -> Claimed:
@@ -204,4 +235,5 @@ def _claimed(row: asyncpg.Record) -> Claimed:
         country=row["country"] or "",
         locale=row["locale"] or "",
         hint=row["hint"] or "",
+        gates_due=row["gates_due"],
     )

@@ -77,13 +77,15 @@ RETURNING w.delivery_id AS id, w.traceparent, NULL::interval AS late
 
 _DUE_RETRIES = """
 WITH picked AS (
-    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state = 4 AND priority = ANY ($2)
+    SELECT delivery_id, due_at FROM ledger.delivery_work WHERE due_at <= now() AND state IN (4, 5) AND priority = ANY ($2)
     ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE ledger.delivery_work w SET enqueued_at = now(), due_at = NULL, state = 2
 FROM picked p WHERE w.delivery_id = p.delivery_id
 RETURNING w.delivery_id AS id, w.channel, w.priority, w.traceparent, now() - p.due_at AS late
 """
+
+_DUE_STEPS = "SELECT * FROM ledger.due_steps($1, $2)"
 
 _DUE_SCHEDULES = """
 WITH due AS (
@@ -210,10 +212,23 @@ async def pump(pool: Pool, lane: Lane, rows: int) -> Moved:
 
 
 async def due_retries(pool: Pool) -> list[Moved]:
-    """Enqueue retries that are due, by lane. Raises LedgerUnavailable."""
+    """Enqueue retries and deferred deliveries that are due, by lane. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         # A priority of a newer version has no lane here: its rows rest until that version is back, or they expire.
         found = await db.fetch(_DUE_RETRIES, MOVE_LIMIT, list(Priority))
+    return _on_retry_lanes(found)
+
+
+async def due_steps(pool: Pool) -> tuple[list[Moved], int]:
+    """Enqueue steps of escalations that are due and needed; gives them by lane, and how many ended since an earlier step
+    was enough. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        found = await db.fetch(_DUE_STEPS, MOVE_LIMIT, list(Priority))
+    going = [row for row in found if not row["ended"]]
+    return _on_retry_lanes(going), len(found) - len(going)
+
+
+def _on_retry_lanes(found: Sequence[asyncpg.Record]) -> list[Moved]:
     lanes = {(row["channel"], row["priority"]) for row in found}
     return [
         _moved(

@@ -32,6 +32,9 @@ def open_inbound(sealer: AppSealer, lane_id: int, sealed: bytes) -> bytes:
     return sealer.open("inbound", b"%d" % lane_id, "body", sealed)
 
 
+TALLIED_FOR = timedelta(hours=1)
+"""How old a hand-over may be for its receipt to say something of its account: a phone that was off for a day says nothing."""
+
 _FIND = """
 SELECT a.receipt_key, a.delivery_id FROM ledger.attempt a
 WHERE a.receipt_key = ANY ($1) AND a.delivery_id >= ledger.uuid_floor(now() - $2::interval)
@@ -44,7 +47,21 @@ WITH input AS (
 ), raised AS (
     UPDATE ledger.delivery d SET receipt = i.receipt, receipt_at = now() FROM input i
     WHERE d.id = i.delivery_id AND d.receipt < i.receipt AND d.state = 20
-    RETURNING d.id, d.notification_id, d.app_id, d.lane_id, d.attempts, i.code
+    RETURNING d.id, d.notification_id, d.app_id, d.lane_id, d.attempts, i.code, d.channel, d.country, d.terminal_at,
+              d.receipt, old.receipt AS former
+), sms AS (
+    SELECT lane_id, coalesce(country, '') AS country, receipt, former,
+           least(15, ceil(log(2, greatest(1, extract(epoch FROM now() - terminal_at)))))::int2 AS bucket
+    FROM raised WHERE channel = 4 AND lane_id IS NOT NULL AND former < 2 AND terminal_at > now() - $4::interval
+), tallied AS (
+    INSERT INTO ledger.receipt_tally AS t (minute, lane_id, country, bucket, count)
+    SELECT date_trunc('minute', now()), c.lane_id, c.country, c.bucket, sum(c.change) FROM (
+        SELECT lane_id, country, CASE receipt WHEN 1 THEN -1 ELSE bucket END AS bucket, 1 AS change FROM sms
+        UNION ALL
+        SELECT lane_id, country, -1, -1 FROM sms WHERE former = 1
+    ) c
+    GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
+    ON CONFLICT (minute, lane_id, country, bucket) DO UPDATE SET count = t.count + excluded.count
 ), happened AS (
     INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, attempt, code)
     SELECT notification_id, id, app_id, lane_id, 6, 20, attempts, NULLIF(code, '') FROM raised
@@ -69,5 +86,5 @@ async def apply(pool: Pool, receipts: Sequence[ReceiptFor]) -> set[UUID]:
         return set()
     ids = [r.delivery_id for r in receipts]
     async with connection(pool) as db:
-        rows = await db.fetch(_APPLY, ids, [r.receipt for r in receipts], [r.code for r in receipts])
+        rows = await db.fetch(_APPLY, ids, [r.receipt for r in receipts], [r.code for r in receipts], TALLIED_FOR)
     return {row["id"] for row in rows}

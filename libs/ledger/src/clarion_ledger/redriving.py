@@ -17,6 +17,7 @@ import asyncpg
 from google.protobuf.message import DecodeError
 
 from clarion.notification.v1.notification_service_pb2 import Notification
+from clarion.types.v1.address_pb2 import ANDROID_PUSH_SERVICE_HUAWEI, Address
 from clarion_kit.sealing import AppSealer, Unsealable
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.config import DEFAULT_MAX_ATTEMPTS, DEFAULT_TIME_TO_LIVE, CategoryRule
@@ -75,7 +76,7 @@ class Position:
 
 _SOURCE = """
 SELECT t.delivery_id AS letter, t.redriven_as, d.notification_id, d.recipient_ref, d.address_id, d.category_id, d.channel,
-       b.content, n.event_id, p.payload
+       b.address, b.content, n.event_id, p.payload
 FROM ledger.dead_letter t
 LEFT JOIN ledger.delivery d ON d.id = t.delivery_id AND d.id BETWEEN $3 AND $4
 LEFT JOIN ledger.delivery_body b ON b.id = t.delivery_id AND b.id BETWEEN $3 AND $4 AND t.redriven_as IS NULL
@@ -89,8 +90,9 @@ WHERE t.app_id = $1 AND t.delivery_id = ANY ($2)
 _REDRIVE = """
 WITH input AS (
     SELECT i.*, greatest($13::timestamptz, now()) + i.wait AS due_at
-    FROM unnest($3::uuid[], $4::uuid[], $5::bytea[], $6::interval[], $7::interval[], $8::int2[], $9::boolean[], $10::text[])
-        AS i (letter, new_id, content, wait, time_to_live, max_attempts, at_most_once, collapse_key)
+    FROM unnest($3::uuid[], $4::uuid[], $5::bytea[], $6::interval[], $7::interval[], $8::int2[], $9::boolean[], $10::text[],
+                $14::text[])
+        AS i (letter, new_id, content, wait, time_to_live, max_attempts, at_most_once, collapse_key, hint)
 ), picked AS (
     SELECT delivery_id FROM ledger.dead_letter
     WHERE delivery_id = ANY ($3) AND app_id = $1 AND redriven_as IS NULL
@@ -115,9 +117,9 @@ WITH input AS (
     INSERT INTO ledger.delivery_body (id, address, content) SELECT new_id, address, content FROM source
 ), work AS (
     INSERT INTO ledger.delivery_work (due_at, expire_at, planned_at, delivery_id, notification_id, recipient_ref, app_id, lane_id,
-                                      channel, priority, state, max_attempts, at_most_once, ambiguous, collapse_key, traceparent)
+                                      channel, priority, state, max_attempts, at_most_once, ambiguous, collapse_key, traceparent, hint)
     SELECT due_at, due_at + time_to_live, planned_at, new_id, notification_id, recipient_ref, app_id, lane_id, channel, priority, 4,
-           max_attempts, at_most_once, ambiguous, collapse_key, traceparent
+           max_attempts, at_most_once, ambiguous, collapse_key, traceparent, hint
     FROM source
 ), happened AS (
     INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, code)
@@ -143,6 +145,7 @@ class _New:
     content: bytes
     rule: CategoryRule | None
     collapse_key: str
+    hint: str
 
 
 async def redrive(
@@ -216,7 +219,19 @@ def _prepare(row: asyncpg.Record, sealer: AppSealer, rules: Mapping[int, Categor
     if new_id is None:
         return Redriven(letter, Outcome.UNREADABLE)
     sealed = sealer.seal("delivery", new_id.bytes, "content", content)
-    return _New(letter, new_id, sealed, rules.get(row["category_id"]), _collapse_key(row, sealer))
+    return _New(letter, new_id, sealed, rules.get(row["category_id"]), _collapse_key(row, sealer), _hint(row, sealer))
+
+
+def _hint(row: asyncpg.Record, sealer: AppSealer) -> str:
+    """The push service of an Android device, as the planner knew it: it went with the old work row, and another service's
+    account would take its token for a dead one."""
+    if row["channel"] != Channel.ANDROID or row["address_id"] is None:
+        return ""
+    try:
+        address = Address.FromString(sealer.open("address", row["address_id"].bytes, "address", row["address"]))
+    except (Unsealable, DecodeError):  # its claim ends it as poison
+        return ""
+    return "huawei" if address.android.service == ANDROID_PUSH_SERVICE_HUAWEI else "fcm"
 
 
 def _collapse_key(row: asyncpg.Record, sealer: AppSealer) -> str:
@@ -249,6 +264,7 @@ async def _write(db: Connection, app_id: int, by: str, pace: Pace, new: Sequence
         min(ids),
         max(ids),
         pace.first,
+        [one.hint or None for one in new],
     )
     outcomes = [Redriven(row["letter"], Outcome.REDRIVEN, row["new_id"], row["due_at"]) for row in made]
     if len(made) < len(new):

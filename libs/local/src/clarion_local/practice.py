@@ -1,13 +1,16 @@
 """Provider accounts of the sandbox, as an app would set up its real ones."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clarion.routing.v1.routing_service_pb2 import Route, Target
 from clarion_client import JsonValue
 from clarion_kit.vocabulary import Channel
+
+_TWILIO_COUNTRIES = ("US", "CA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,6 @@ class Practice:
                     "system_id": smpp["system_id"],
                     "password": smpp["password"],
                     "source": "Clarion",
-                    # Two long messages to one phone within seconds share an 8-bit reference once in 256 times, and the
-                    # phone puts them together wrongly.
-                    "reference_bits": 16,
                 },
             ),
             "sandbox-smtp": (
@@ -101,11 +101,90 @@ class Practice:
                     "password": smtp["password"],
                     "from_address": "hello@shop.example",
                     "from_name": "Example Shop",
+                    "return_path_domain": "bounces.shop.example",
                 },
             ),
         }
-        trusting = {"apns", "fcm", "webpush", "smtp"}
+        return self._accounts(settings)
+
+    def others(self) -> list[Account]:
+        """The providers beside those: for devices in China, for some countries, and for when the first one is away.
+
+        SES reports through Amazon's own hosts, which the sandbox is not; its account names no configuration set, so that it
+        reports nothing.
+        """
+        huawei, twilio, ses, sendgrid = (self.document[name] for name in ("huawei", "twilio", "ses", "sendgrid"))
+        settings: dict[str, tuple[str, Channel, dict[str, JsonValue]]] = {
+            "sandbox-huawei": (
+                "huawei",
+                Channel.ANDROID,
+                {
+                    "client_id": huawei["client_id"],
+                    "client_secret": huawei["client_secret"],
+                    "base_url": huawei["url"],
+                    "token_url": huawei["token_url"],
+                    "callback_user": huawei["callback_user"],
+                    "callback_key": huawei["callback_key"],
+                },
+            ),
+            "sandbox-twilio": (
+                "twilio",
+                Channel.SMS,
+                {
+                    "account_sid": twilio["account_sid"],
+                    "auth_token": twilio["auth_token"],
+                    "sender": "Clarion",
+                    "base_url": twilio["url"],
+                },
+            ),
+            "sandbox-ses": (
+                "ses",
+                Channel.EMAIL,
+                {
+                    "region": ses["region"],
+                    "access_key_id": ses["access_key_id"],
+                    "secret_access_key": ses["secret_access_key"],
+                    "from_address": "hello@shop.example",
+                    "from_name": "Example Shop",
+                    "base_url": ses["url"],
+                },
+            ),
+            "sandbox-sendgrid": (
+                "sendgrid",
+                Channel.EMAIL,
+                {
+                    "api_key": sendgrid["api_key"],
+                    "from_address": "hello@shop.example",
+                    "from_name": "Example Shop",
+                    "webhook_public_key": sendgrid["event_public_key"],
+                    "base_url": sendgrid["url"],
+                },
+            ),
+        }
+        return self._accounts(settings)
+
+    def _accounts(self, settings: Mapping[str, tuple[str, Channel, dict[str, JsonValue]]]) -> list[Account]:
         return [
-            Account(name, kind, channel, {**document, **({"ca_file": self.ca_file} if kind in trusting else {})})
+            Account(name, kind, channel, {**document, **({"ca_file": self.ca_file} if kind != "smpp" else {})})
             for name, (kind, channel, document) in settings.items()
         ]
+
+
+def routes() -> Mapping[Channel, Sequence[Route]]:
+    """Who is served by which of all those accounts. A device goes to the push service that issued its token, whatever its
+    country; where the first provider of a rank is away, the next one serves."""
+
+    def targets(*names: str) -> list[Target]:
+        return [Target(provider=f"sandbox-{name}", rank=rank) for rank, name in enumerate(names)]
+
+    return {
+        Channel.ANDROID: [
+            Route(country="CN", targets=targets("huawei", "fcm")),
+            Route(targets=targets("fcm", "huawei")),
+        ],
+        Channel.SMS: [
+            *(Route(country=country, targets=targets("twilio", "smpp")) for country in _TWILIO_COUNTRIES),
+            Route(targets=targets("smpp", "twilio")),
+        ],
+        Channel.EMAIL: [Route(targets=targets("smtp", "ses", "sendgrid"))],
+    }

@@ -12,8 +12,8 @@ from clarion_local.ports import LOOPBACK, free_ports
 class Replica:
     """One process of a daemon; it keeps its ports over restarts.
 
-    `name` is "planner/2" where there are several, else "planner". `env` is its whole environment. `http_port` is 0 for
-    daemons that serve none.
+    `name` is "planner/2" where there are several, else "planner". `env` is its whole environment. `http_port` and
+    `bounce_port` (SMTP) are 0 for daemons that serve none.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Replica:
     grpc_port: int
     metrics_port: int
     http_port: int
+    bounce_port: int
     log: Path
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -36,6 +37,11 @@ class Replica:
     @property
     def http_url(self) -> str:
         return f"https://{LOOPBACK}:{self.http_port}"
+
+    @property
+    def bounce_url(self) -> str:
+        """Where mail servers bring bounces."""
+        return f"smtp://{LOOPBACK}:{self.bounce_port}"
 
 
 def counts(replicas: int | Mapping[str, int]) -> dict[str, int]:
@@ -57,7 +63,7 @@ def counts(replicas: int | Mapping[str, int]) -> dict[str, int]:
 def arrange(replicas: int | Mapping[str, int], log_folder: Path) -> list[Replica]:
     """A place for every process, daemon by daemon; none of them has an environment yet. Raises as `counts` does."""
     numbered = list(_numbered(counts(replicas)))
-    ports = iter(free_ports(3 * len(numbered)))
+    ports = iter(free_ports(4 * len(numbered)))
     return [
         Replica(
             name=f"{daemon}/{number}" if number else daemon,
@@ -65,6 +71,7 @@ def arrange(replicas: int | Mapping[str, int], log_folder: Path) -> list[Replica
             grpc_port=next(ports),
             metrics_port=next(ports),
             http_port=next(ports) if daemon == "tracker" else 0,
+            bounce_port=next(ports) if daemon == "tracker" else 0,
             log=log_folder / (f"{daemon}-{number}.log" if number else f"{daemon}.log"),
         )
         for daemon, number in numbered

@@ -137,17 +137,19 @@ class Stack:
                 if options.all_in_one
                 else await stack.enter_async_context(Forked.start(folder / "log" / "zygote.log"))
             )
+            places = arrange(options.replicas, folder / "log")
+            by_daemon = {daemon: [place for place in places if place.daemon == daemon] for daemon in mesh.DAEMONS}
             servers: list[Process] = []
             async with asyncio.TaskGroup() as group:
                 database = group.create_task(_database(options, folder, stack, servers))
                 bus = group.create_task(_nats(options, folder, stack, servers))
                 cache = group.create_task(_valkey(options, folder, stack, servers))
-                sandbox = group.create_task(_sandbox(folder, authority, stack, servers))
+                sandbox = group.create_task(
+                    _sandbox(folder, authority, by_daemon["tracker"][0].bounce_url, stack, servers)
+                )
             urls = await _roles(database.result(), folder)
             await _topology(bus.result())
             admin_key, admin_secret = await _bootstrap(database.result(), key_files, folder)
-            places = arrange(options.replicas, folder / "log")
-            by_daemon = {daemon: [place for place in places if place.daemon == daemon] for daemon in mesh.DAEMONS}
             operator = _issue(authority, "operator")
             endpoints = Endpoints(
                 gateway=target(by_daemon[mesh.GATEWAY]),
@@ -175,6 +177,7 @@ class Stack:
                         "CLARION_GRPC_LISTEN": place.listen,
                         "CLARION_METRICS_LISTEN": f"{LOOPBACK}:{place.metrics_port}",
                         **({"CLARION_HTTP_LISTEN": f"{LOOPBACK}:{place.http_port}"} if place.http_port else {}),
+                        **({"CLARION_BOUNCE_LISTEN": f"{LOOPBACK}:{place.bounce_port}"} if place.bounce_port else {}),
                         **_database_env(place.daemon, urls),
                         **options.extra,
                     },
@@ -248,8 +251,10 @@ async def _valkey(options: Options, folder: Path, stack: AsyncExitStack, servers
     return server.url()
 
 
-async def _sandbox(folder: Path, authority: Authority, stack: AsyncExitStack, servers: list[Process]) -> Path:
-    """A running sandbox; the path of its description."""
+async def _sandbox(
+    folder: Path, authority: Authority, bounce_url: str, stack: AsyncExitStack, servers: list[Process]
+) -> Path:
+    """A running sandbox, whose mail relay brings bounces to `bounce_url`; the path of its description."""
     state = folder / "sandbox"
     state.mkdir(parents=True, exist_ok=True)
     description = state / "sandbox.json"
@@ -262,6 +267,8 @@ async def _sandbox(folder: Path, authority: Authority, stack: AsyncExitStack, se
         "CLARION_SANDBOX_TLS_CERT": str(files.cert),
         "CLARION_SANDBOX_TLS_KEY": str(files.key),
         "CLARION_SANDBOX_HTTPS_PORT": str(port),
+        "CLARION_SANDBOX_CALLBACK_URLS": json.dumps({"smtp": bounce_url}),
+        "CLARION_SANDBOX_CALLBACK_CA": str(files.ca),
         "CLARION_DIE_WITH_PARENT": "1",
     }
     process = await ManagedProcess.start(

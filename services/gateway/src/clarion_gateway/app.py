@@ -14,6 +14,7 @@ from clarion.routing.v1.routing_service_pb2_grpc import add_RoutingServiceServic
 from clarion.webhook.v1 import webhook_service_pb2
 from clarion_gateway.acceptor import Acceptor
 from clarion_gateway.door import Door, Revocations
+from clarion_gateway.explainer import Explainer
 from clarion_gateway.forward import Forwarder
 from clarion_gateway.intake import Intake
 from clarion_gateway.plugins import ProviderKinds
@@ -60,6 +61,7 @@ async def build(d: Daemon, s: Settings) -> None:
     revocations = Revocations(pool)
     door = Door(issuer, revocations)
     templates = Templates(await d.open(client.connect("template", s, d.telemetry)))
+    explainer = Explainer(await d.open(client.connect("planner", s, d.telemetry)))
     intake = Intake(cache, keys, templates, acceptor)
 
     # Not NATS: what is accepted without it rests in the ledger until it is back.
@@ -70,7 +72,7 @@ async def build(d: Daemon, s: Settings) -> None:
     await d.open(acceptor.running())
     d.serve(
         Bounded(
-            partial(add_NotificationServiceServicer_to_server, NotificationRpc(intake, pool, cache, door)),
+            partial(add_NotificationServiceServicer_to_server, NotificationRpc(intake, explainer, pool, cache, door)),
             partial(add_AuthServiceServicer_to_server, AuthRpc(pool, pepper, issuer)),
             partial(add_AppServiceServicer_to_server, AppRpc(pool, wrapper, pepper)),
             partial(add_CategoryServiceServicer_to_server, CategoryRpc(pool)),

@@ -4,6 +4,7 @@ Passes deadline, cancellation, status and its details, and an allow-list of meta
 client is dropped and set anew from the token.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import grpc
@@ -17,6 +18,8 @@ from clarion_kit.rpc.interceptor import STATUS_DETAILS_KEY, Context
 from clarion_kit.telemetry.tracing import current_traceparent
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
+DEFAULT_STREAM_TIMEOUT_SECONDS = 300.0
+"""For streams of requests, which may be long."""
 DEADLINE_MARGIN_SECONDS = 0.05
 _PASSED_ON = frozenset({"accept-language", "baggage", "tracestate"})
 
@@ -39,7 +42,7 @@ class Forwarder(grpc.GenericRpcHandler):
 
 def _handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]":
     if method.client_streaming:
-        raise TypeError(f"{method.path}: only streams of answers are forwarded")
+        return _stream_handler(method, peer)
     call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = peer.channel.unary_stream(method.path)
 
     async def forward(request: bytes, context: Context) -> AsyncIterator[bytes]:
@@ -57,6 +60,40 @@ def _handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]
             outgoing.cancel()
 
     return grpc.unary_stream_rpc_method_handler(forward)
+
+
+def _stream_handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    """Requests one by one, as the daemon takes them: none is read ahead, and each has the method's limit."""
+    call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = peer.channel.stream_stream(method.path)
+
+    async def forward(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        oversize = False
+
+        async def checked() -> AsyncIterator[bytes]:
+            nonlocal oversize
+            async for request in requests:
+                if len(request) > method.max_request_bytes:
+                    oversize = True
+                    outgoing.cancel()
+                    return
+                yield request
+
+        remaining: float | None = context.time_remaining()
+        timeout = DEFAULT_STREAM_TIMEOUT_SECONDS if remaining is None else max(0.0, remaining - DEADLINE_MARGIN_SECONDS)
+        outgoing = call(checked(), timeout=timeout, metadata=_metadata(context))
+        try:
+            async for response in outgoing:
+                yield response
+        except asyncio.CancelledError:
+            if oversize:
+                raise too_large(method.max_request_bytes) from None
+            raise
+        except grpc.aio.AioRpcError as error:
+            await _pass_on(error, peer, context)
+        finally:
+            outgoing.cancel()
+
+    return grpc.stream_stream_rpc_method_handler(forward)
 
 
 def too_large(limit_bytes: int) -> DomainError:

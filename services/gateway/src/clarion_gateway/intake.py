@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion_gateway import validation
 from clarion_gateway.acceptor import Acceptor
 from clarion_gateway.templates import Templates
-from clarion_kit.errors import DomainError, ErrorReason
+from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
 from clarion_kit.rpc.caller import Caller
 from clarion_kit.sealing import AppSealer
 from clarion_kit.telemetry.tracing import current_traceparent
@@ -17,6 +17,7 @@ from clarion_kit.vocabulary import Channel, Priority
 from clarion_ledger.accept import Accepted, AcceptItem, AcceptResult, EventIdReused
 from clarion_ledger.config import CategoryRule, ConfigCache
 from clarion_ledger.keys import KeyRing
+from clarion_ledger.scheduling import first_moment, last_moment
 
 _HASH_VERSION = b"\x01"
 
@@ -55,9 +56,11 @@ class Intake:
     ) -> AcceptItem:
         validation.check(notification, now)
         category = self._category(caller.app_id, notification.category)
+        if notification.digest_key and not category.digest_window:
+            raise invalid_fields([FieldFault("notification.digest_key", "the category has no digest window")])
         channels = self._channels(caller, notification)
         if notification.WhichOneof("body") == "template":
-            self._templates.check(caller.app_id, notification.template)
+            self._templates.check(caller.app_id, notification.template, digest=bool(notification.digest_key))
         event_id = notification.event_id
         notification.ClearField("event_id")
         original = notification.SerializeToString(deterministic=True)
@@ -73,13 +76,24 @@ class Intake:
             category_id=category.category_id,
             priority=priority,
             recipient_count=len(notification.recipient_ids),
-            deliver_at=_time(notification, "deliver_at"),
-            expire_at=_time(notification, "expire_at"),
+            deliver_at=_due(notification),
+            expire_at=_deadline(notification, now, category.time_to_live),
             time_to_live=category.time_to_live,
             payload=sealer.seal("notification", event_id.encode(), "payload", payload),
             traceparent=traceparent,
             enqueue=self._acceptor.goes_straight(priority, caller.app_id),
         )
+
+    async def check(self, caller: Caller, notification: Notification) -> None:
+        """What `take` would refuse, with nothing stored; an event id is not required. Raises what `take` gives."""
+        if notification.WhichOneof("body") == "template":
+            await self._templates.load(caller.app_id, [notification.template.name])
+        if (caller.app_id, notification.category) not in self._config.snapshot.categories:
+            await self._config.look_again()
+        sealer = await self._keys.sealer(caller.app_id)
+        event_id = notification.event_id
+        notification.event_id = event_id or "explain"
+        self._prepare(caller, notification, sealer, datetime.now(UTC), "")
 
     def _category(self, app_id: int, name: str) -> CategoryRule:
         category = self._config.snapshot.categories.get((app_id, name))
@@ -110,6 +124,20 @@ def _answer(item: AcceptItem, result: AcceptResult) -> Accepted | DomainError:
             metadata={"event_id": item.event_id, "notification_id": str(result.notification_id)},
         )
     return DomainError(ErrorReason.INVALID_FIELD, "the notification cannot be stored")
+
+
+def _due(notification: Notification) -> datetime | None:
+    """When it is planned: a local due time is that of the first zone on earth, and its deliveries wait for their own."""
+    if notification.deliver_at_local:
+        return first_moment(datetime.fromisoformat(notification.deliver_at_local))
+    return _time(notification, "deliver_at")
+
+
+def _deadline(notification: Notification, now: datetime, time_to_live: timedelta) -> datetime | None:
+    """None: its time to live after it is due. Of a local due time that counts from the last zone on earth."""
+    if notification.deliver_at_local and not notification.HasField("expire_at"):
+        return max(now, last_moment(datetime.fromisoformat(notification.deliver_at_local))) + time_to_live
+    return _time(notification, "expire_at")
 
 
 def _time(notification: Notification, name: Literal["deliver_at", "expire_at"]) -> datetime | None:

@@ -1,11 +1,23 @@
 """Provider plug-ins as the edge uses them: is the kind known, are the settings good?"""
 
+import json
+
 from pydantic import ValidationError
 
 from clarion_channels.engine.lanes import provider_factories
 from clarion_channels.port import ProviderFactory, ProviderUnavailable
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.vocabulary import Channel
+
+_PUBLIC = {"ses": ("topic_arns",), "sendgrid": ("webhook_public_key",)}
+"""By kind: what its callbacks are proven with and nobody can send with. Where callbacks are proven with a secret (Huawei,
+Twilio) a deleted account takes none."""
+
+
+def proof_of_callbacks(kind: str, settings: bytes) -> bytes:
+    """What a deleted account keeps of its document, so that late receipts still find their deliveries."""
+    document = json.loads(settings)
+    return json.dumps({name: document[name] for name in _PUBLIC.get(kind, ()) if name in document}).encode()
 
 
 class _Discarded:
@@ -42,6 +54,8 @@ class ProviderKinds:
             raise _invalid(kind, faults) from None
         except ProviderUnavailable as unusable:
             raise _invalid(kind, str(unusable)) from None
+        except (OSError, ValueError) as file:  # a file that the settings name; ValueError may quote what it holds
+            raise _invalid(kind, f"a file cannot be used: {type(file).__name__}") from None
         await provider.close()
         return Channel(factory.channel)
 

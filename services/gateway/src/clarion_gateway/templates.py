@@ -11,7 +11,8 @@ import grpc
 from clarion.internal.template.v1 import template_service_pb2 as pb
 from clarion.internal.template.v1.template_service_pb2_grpc import TemplateServiceStub
 from clarion.notification.v1.notification_service_pb2 import TemplateRef
-from clarion_kit.errors import DomainError, ErrorReason
+from clarion_channels.template_data import faults_of
+from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
 from clarion_kit.rpc.client import Peer
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,11 @@ class Templates:
         for start in range(0, len(stale), 100):
             await self._describe(app_id, stale[start : start + 100], now)
 
-    def check(self, app_id: int, reference: TemplateRef) -> None:
-        """Raises TEMPLATE_NOT_FOUND, MISSING_VARIABLE."""
+    def check(self, app_id: int, reference: TemplateRef, *, digest: bool = False) -> None:
+        """Raises TEMPLATE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong type).
+
+        `digest`: the planner gives that variable.
+        """
         known = self._known.get((app_id, reference.name))
         if known is None:
             return
@@ -54,13 +58,17 @@ class Templates:
             )
         if reference.version:
             return
-        given = reference.data.fields
+        given = {*reference.data.fields, *(("digest",) if digest else ())}
         missing = [name for name in description.required_variables if name not in given]
         if missing:
             raise DomainError(
                 ErrorReason.MISSING_VARIABLE,
                 f"missing: {', '.join(missing)}",
                 metadata={"template": reference.name, "variables": ",".join(missing)},
+            )
+        if faults := faults_of(description.variables, reference.data):
+            raise invalid_fields(
+                FieldFault(f"notification.template.data.{fault.path}", fault.message) for fault in faults
             )
 
     def _age(self, app_id: int, name: str, now: float) -> float:

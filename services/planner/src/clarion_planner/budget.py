@@ -115,6 +115,12 @@ class SmsBudgets:
             await self._take(self._missing(cases))
             return [self._answer(case) for case in cases]
 
+    async def look(self, charges: Sequence[SmsCharge]) -> list[CapAnswer]:
+        """By what the ledger said last, a second ago at most; bursts are not looked at. Raises as `charge`."""
+        if charges and not self._loaded:
+            await self.refresh()
+        return [_would(self._case(charge)) for charge in charges]
+
     async def refresh(self) -> None:
         """Read all budgets, tell what was noticed, top purses up. Raises LedgerUnavailable."""
         states = await budgets.of_all_apps(self._pool)
@@ -283,6 +289,15 @@ class SmsBudgets:
                 gauge.remove(*gone)
         self._shown = shown
         self._warned = {id_: generation for id_, generation in self._warned.items() if id_ in self._purses}
+
+
+def _would(case: _Case) -> CapAnswer:
+    for state in case.drawn:
+        budget = state.budget
+        empty = state.remaining < case.charge.segments
+        if empty and not budget.shadow and (budget.stops_critical or not case.charge.critical):
+            return CapAnswer(False, rule=f"sms budget {'prefix' if budget.prefix else budget.name}")
+    return CapAnswer(True)
 
 
 def _top_up(purse: Purse) -> Ask | None:

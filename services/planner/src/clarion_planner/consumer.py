@@ -20,7 +20,7 @@ from clarion_kit.telemetry.tracing import BatchSpans
 from clarion_kit.vocabulary import Channel, Priority
 from clarion_ledger import flow, planning
 from clarion_ledger.db import Pool
-from clarion_ledger.planning import Plan, PlannedDelivery
+from clarion_ledger.planning import Plan, PlannedDelivery, ToPlan
 from clarion_ledger.runway import Runway
 from clarion_planner.planning import Planning
 
@@ -53,7 +53,7 @@ class PlanConsumer:
             ids = sorted(UUID(bytes=id_) for id_ in batch.ids)
             try:
                 for start in range(0, len(ids), CHUNK):
-                    async with self._turn(priority):
+                    async with self.turn(priority):
                         await self._plan(ids[start : start + CHUNK], priority, batch.link)
             except (Unavailable, DomainError) as away:
                 log.warning("planning postponed: %s", away)
@@ -63,7 +63,7 @@ class PlanConsumer:
         return handle
 
     @asynccontextmanager
-    async def _turn(self, priority: Priority) -> AsyncIterator[None]:
+    async def turn(self, priority: Priority) -> AsyncIterator[None]:
         """Urgent work goes at once; other chunks let it pass, yet wait no longer than `YIELD_SECONDS` each."""
         if priority is not Priority.URGENT:
             with suppress(TimeoutError):
@@ -80,7 +80,12 @@ class PlanConsumer:
                 self._calm.set()
 
     async def _plan(self, ids: Sequence[UUID], priority: Priority, link: str) -> None:
-        sources = await planning.load(self._pool, ids)
+        """What waits of `ids`, which ascend; by turns where their payloads are large."""
+        while sources := await planning.load(self._pool, ids):
+            await self._plan_sources(sources, priority, link)
+            ids = [id_ for id_ in ids if id_ > sources[-1].notification_id]
+
+    async def _plan_sources(self, sources: Sequence[ToPlan], priority: Priority, link: str) -> None:
         await planning.expire(self._pool, [source.notification_id for source in sources if source.expired])
         live = [source for source in sources if not source.expired]
         if not live:
@@ -92,19 +97,24 @@ class PlanConsumer:
             names.messaging("process", f"PLAN.{priority.slug}", len(live)),
             link,
         ) as spans:
-            plans = [self._onward(plan, spans) for plan in await self._rules.plans(live)]
+            plans = [self.onward(plan, spans) for plan in await self._rules.plans(live)]
             written = await self._write(plans)
             now = datetime.now(UTC)
-            flying: dict[Lane, list[PlannedDelivery]] = defaultdict(list)
             for plan in written:
                 self._age.labels(priority.slug).observe((now - plan.source.accepted_at).total_seconds())
-                for delivery in plan.deliveries:
-                    state = "suppressed" if delivery.reason else "in_flight"
-                    self._planned.labels(delivery.channel.slug, state).inc()
-                    if delivery.reason is None and delivery.enqueue:
-                        flying[_lane(delivery.channel, priority)].append(delivery)
-            for lane, deliveries in flying.items():
-                await self._publish(lane, deliveries)
+            await self.hand_on(written, priority)
+
+    async def hand_on(self, written: Sequence[Plan], priority: Priority) -> None:
+        """Count what was planned and committed, and publish what goes at once; what the bus does not take rests again."""
+        flying: dict[Lane, list[PlannedDelivery]] = defaultdict(list)
+        for plan in written:
+            for delivery in plan.deliveries:
+                state = "suppressed" if delivery.reason else "in_flight"
+                self._planned.labels(delivery.channel.slug, state).inc()
+                if delivery.goes_now and delivery.enqueue:
+                    flying[_lane(delivery.channel, priority)].append(delivery)
+        for lane, deliveries in flying.items():
+            await self._publish(lane, deliveries)
 
     async def _write(self, plans: Sequence[Plan]) -> list[Plan]:
         """Those that took hold, written together; in halves where that fails, so that one bad plan harms no other."""
@@ -120,7 +130,7 @@ class PlanConsumer:
             taken = await planning.plan(self._pool, plans)
         return [plan for plan in plans if plan.source.notification_id in taken]
 
-    def _onward(self, plan: Plan, spans: BatchSpans) -> Plan:
+    def onward(self, plan: Plan, spans: BatchSpans) -> Plan:
         """Which deliveries go straight to the bus, and the trace they continue."""
         context = spans.onward(plan.source.traceparent)
         deliveries = [

@@ -1,11 +1,21 @@
 """The rules of planning: which channels of a recipient become deliveries, and why the others do not. No I/O."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from clarion_kit.vocabulary import Channel, Gate, Reason, Verdict
+from clarion_ledger.rests import Rest
 
 PUSH = frozenset({Channel.IOS, Channel.ANDROID, Channel.WEB})
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """One channel after the other, `after` apart, until one is enough (`until`: an EscalateUntil)."""
+
+    after: timedelta
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +26,7 @@ class Wanted:
     channels: tuple[Channel, ...]
     explicit: bool
     first_only: bool
+    escalation: Escalation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +50,18 @@ class AddressRef:
 
 @dataclass(frozen=True, slots=True)
 class ChannelFacts:
-    """What the preference service says of one channel: a closed gate or usable addresses."""
+    """What the preference service says of one channel: a closed gate or usable addresses. `quiet_until`: the end of the
+    quiet hours that hold on it, None where none do."""
 
     closed: Closed | None
     addresses: tuple[AddressRef, ...] = ()
+    quiet_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A recipient as resolved; `channels` empty where it is unknown. `revision` grows with every change of it."""
+    """A recipient as resolved; `channels` empty where it is unknown. `revision` grows with every change of it.
+    `quiet_from`: when its next quiet hours begin; `channel_order`: its own, for notifications that name no channels."""
 
     ref: bytes
     found: bool
@@ -55,6 +69,9 @@ class Recipient:
     country: str = ""
     channels: Mapping[Channel, ChannelFacts] = field(default_factory=dict)
     revision: int = 0
+    time_zone: str = ""
+    quiet_from: datetime | None = None
+    channel_order: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +84,12 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A delivery that passed every gate but route and caps."""
+    """A delivery that passed every gate but route and caps. `rest`: quiet hours defer it."""
 
     channel: Channel
     address: AddressRef
     content: Content
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +115,25 @@ def channels_to_render(wanted: Wanted, recipient: Recipient) -> tuple[Channel, .
     return tuple(channel for channel in wanted.channels if not _lacks_address(recipient.channels.get(channel)))
 
 
+Quiet = Callable[[datetime | None], Closed | Rest | None]
+"""What quiet hours that end then make of a delivery."""
+
+
+def never_quiet(until: datetime | None) -> Closed | Rest | None:
+    return None
+
+
+def in_own_order(wanted: Wanted, recipient: Recipient) -> Wanted:
+    """The recipient's order of channels, where the client named none."""
+    if wanted.explicit or not recipient.channel_order:
+        return wanted
+    places = {channel: place for place, channel in enumerate(recipient.channel_order)}
+    channels = sorted(wanted.channels, key=lambda channel: places.get(channel, len(places)))
+    return replace(wanted, channels=tuple(channels))
+
+
 def decide(
-    wanted: Wanted, recipient: Recipient, contents: Mapping[Channel, Content | None]
+    wanted: Wanted, recipient: Recipient, contents: Mapping[Channel, Content | None], quiet: Quiet = never_quiet
 ) -> tuple[list[Candidate], list[Suppressed]]:
     """Candidates in the order of preference, and what is suppressed. At least one of the two is never empty."""
     if not recipient.found:
@@ -117,10 +152,12 @@ def decide(
             (suppressed if wanted.explicit else not_meant).append(missing)
         elif facts.closed is not None:
             suppressed.append(Suppressed(channel, facts.closed))
+        elif isinstance(hushed := quiet(facts.quiet_until), Closed):
+            suppressed.append(Suppressed(channel, hushed))
         elif content.failure:
             suppressed.append(Suppressed(channel, Closed(Gate.RENDER, Reason.RENDER_FAILED, content.failure)))
         else:
-            candidates += [Candidate(channel, address, content) for address in facts.addresses]
+            candidates += [Candidate(channel, address, content, hushed) for address in facts.addresses]
     if not candidates and not suppressed:
         suppressed = not_meant[:1]
     return candidates, suppressed

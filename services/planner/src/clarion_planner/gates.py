@@ -10,8 +10,8 @@ MAX_RULE_BYTES = 128
 
 
 def trail(reached: Gate, notes: Sequence[GateNote]) -> bytes:
-    """Serialised; empty where every gate up to the last simply passed. `reached`: the last gate looked at."""
-    if not notes:
+    """Serialised; empty where every gate simply passed. `reached`: the last gate looked at."""
+    if not notes and reached is Gate.CAPS:
         return b""
     passed = reached - 1 if any(note.gate is reached for note in notes) else reached
     return GateTrail(

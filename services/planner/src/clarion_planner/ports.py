@@ -8,8 +8,22 @@ from uuid import UUID
 from google.protobuf.struct_pb2 import Struct
 
 from clarion_kit.vocabulary import Channel
-from clarion_ledger.config import Cap, CategoryRule
+from clarion_ledger.caps import CapAnswer, CapQuery, Caps
+from clarion_ledger.config import CategoryRule
 from clarion_planner.domain import Content, Recipient
+
+__all__ = [
+    "Budgets",
+    "CapAnswer",
+    "CapQuery",
+    "Caps",
+    "Preferences",
+    "RenderQuery",
+    "RenderedTemplate",
+    "ResolveQuery",
+    "SmsCharge",
+    "Templates",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,8 @@ class ResolveQuery:
 
 @dataclass(frozen=True, slots=True)
 class RenderQuery:
-    """One template, locale and data, for some channels. `data` is passed on as it came."""
+    """One template, locale and data, for some channels; times are told in `time_zone` (empty: UTC). `data` is passed on as it
+    came."""
 
     app_id: int
     template: str
@@ -32,6 +47,7 @@ class RenderQuery:
     locale: str
     channels: tuple[Channel, ...]
     data: Struct = field(repr=False)
+    time_zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +56,6 @@ class RenderedTemplate:
 
     version: int
     contents: dict[Channel, Content | None]
-
-
-@dataclass(frozen=True, slots=True)
-class CapQuery:
-    """One delivery against the caps of its category that apply to its channel."""
-
-    app_id: int
-    delivery_id: UUID
-    recipient_ref: bytes
-    category: str
-    channel: Channel
-    caps: tuple[Cap, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CapAnswer:
-    """`unchecked`: nobody could say, so it may go. `rule` of what is allowed: why it may go over a limit."""
-
-    allowed: bool
-    unchecked: bool = False
-    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +83,11 @@ class Templates(Protocol):
         ...
 
 
-class Caps(Protocol):
-    async def acquire(self, queries: Sequence[CapQuery]) -> list[CapAnswer]:
-        """In order. Never raises for a limiter that is away: caps fail open and say so."""
-        ...
-
-
 class Budgets(Protocol):
     async def charge(self, charges: Sequence[SmsCharge]) -> list[CapAnswer]:
         """In order; charged where allowed, the same delivery once. Raises Unavailable while no budget was ever read."""
+        ...
+
+    async def look(self, charges: Sequence[SmsCharge]) -> list[CapAnswer]:
+        """What `charge` would say, as far as is known here, with nothing charged. Raises as `charge`."""
         ...

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from clarion_kit.vocabulary import Channel, Gate, Reason
+from clarion_preference.quiet import QuietWindow
 from clarion_preference.suppressions import SuppressionReason
 
 ChoiceKey = tuple[str, Channel | None]
@@ -11,21 +12,21 @@ ChoiceKey = tuple[str, Channel | None]
 
 
 @dataclass(frozen=True, slots=True)
-class QuietHours:
-    """A daily window in the recipient's time zone, in minutes after midnight; may span midnight."""
-
-    start_minute: int
-    end_minute: int
-
-
-@dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a recipient wants. `choices`: wanted or not, by category and channel."""
+    """What a recipient wants. `choices`: wanted or not, by category and channel; `quiet_hours`: the one daily window that
+    is told apart from `quiet_windows`; `channel_order`: the preferred channel first."""
 
     opted_out: bool = False
     channels_off: frozenset[Channel] = frozenset()
     choices: Mapping[ChoiceKey, bool] = field(default_factory=dict)
-    quiet_hours: QuietHours | None = None
+    quiet_hours: QuietWindow | None = None
+    quiet_windows: tuple[QuietWindow, ...] = ()
+    channel_order: tuple[Channel, ...] = ()
+
+    @property
+    def windows(self) -> tuple[QuietWindow, ...]:
+        """All quiet hours."""
+        return self.quiet_windows if self.quiet_hours is None else (self.quiet_hours, *self.quiet_windows)
 
     def choice(self, category: str, channel: Channel) -> bool | None:
         """The choice that holds for a category on a channel, None if none was made. One for the channel wins."""

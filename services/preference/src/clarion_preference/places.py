@@ -4,8 +4,9 @@ Zones and countries come from the pinned `tzdata` wheel, so that every replica k
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 from clarion_preference.malformed import Malformed
 
@@ -48,6 +49,15 @@ def country(code: str) -> str:
     if not code.isascii() or code.upper() not in _countries():
         raise Malformed('must be an ISO 3166-1 alpha-2 code, e.g. "KR"')
     return code.upper()
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """The rules of a zone, from the same wheel. One that the wheel does not have (any more) counts as UTC."""
+    if name not in _zones():
+        return zone("UTC")
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as rules:
+        return ZoneInfo.from_file(rules, key=name)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Recipients as the daemon stores and shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
@@ -9,8 +9,9 @@ from uuid import UUID
 
 from clarion_kit.vocabulary import Channel
 from clarion_preference.addresses import Address
+from clarion_preference.attributes import AddressFacts, Attribute
 from clarion_preference.domain import Wishes
-from clarion_preference.suppressions import SuppressionReason
+from clarion_preference.suppressions import Entry, SuppressionReason
 
 DEFAULT_LOCALE = "en"
 DEFAULT_TIME_ZONE = "UTC"
@@ -26,7 +27,8 @@ class AddressStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecipientUpdate:
-    """A recipient to create or change. Empty texts and `wishes` None keep what is stored; addresses are added."""
+    """A recipient to create or change. Empty texts, `wishes` and `attributes` None keep what is stored; addresses are
+    added. `facts`: of each address, where they are told."""
 
     recipient_id: str
     locale: str = ""
@@ -34,6 +36,8 @@ class RecipientUpdate:
     country: str = ""
     addresses: tuple[Address, ...] = field(default=(), repr=False)
     wishes: Wishes | None = None
+    attributes: tuple[Attribute, ...] | None = field(default=None, repr=False)
+    facts: Mapping[Address, AddressFacts] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,16 @@ class Upserted:
 
 @dataclass(frozen=True, slots=True)
 class KnownAddress:
-    """An address as it is shown: masked, empty once removed."""
+    """An address as it is shown: masked, empty once removed. `address`: opened, for an export alone."""
 
     address_id: UUID
     channel: Channel
     masked: str
     status: AddressStatus
     registered_at: datetime
+    facts: AddressFacts | None = None
+    push_environment: str = ""
+    address: Address | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,65 @@ class Profile:
     wishes: Wishes
     addresses: tuple[KnownAddress, ...]
     revision: int
+    attributes: tuple[Attribute, ...] = field(default=(), repr=False)
+
+
+class WishWay(IntEnum):
+    """How a wish came to change; numbers of clarion.recipient.v1.WishChangeWay."""
+
+    API = 1
+    ONE_CLICK = 2
+    SMS_WORD = 3
+    PAGE = 4
+    MERGE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes a wish: how, and with which of the app's keys."""
+
+    way: WishWay = WishWay.API
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WishChange:
+    """A change of wishes, as the log has it. `before` and `after` None: none, a word by SMS (`stopped`), or erased."""
+
+    change_id: UUID
+    at: datetime
+    way: WishWay
+    who: str
+    revision: int
+    before: Wishes | None = None
+    after: Wishes | None = None
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTo:
+    """A delivery to a person, without its content; state, reason and receipt are numbers of clarion.notification.v1."""
+
+    delivery_id: UUID
+    notification_id: UUID
+    channel: int
+    state: int
+    reason: int
+    receipt: int
+    planned_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """All that is kept of a person, opened."""
+
+    profile: Profile
+    created_at: datetime
+    former_ids: tuple[str, ...]
+    topics: tuple[str, ...]
+    wish_changes: tuple[WishChange, ...]
+    suppressed: tuple[Entry, ...]
+    deliveries: tuple[DeliveryTo, ...]
 
 
 class Sought(NamedTuple):

@@ -1,10 +1,14 @@
-"""Wishes and addresses between domain and contracts, for the edge and for what is stored. Nothing is checked here."""
+"""Wishes, attributes and addresses between domain and contracts, for the edge and for what is stored. Nothing is checked here."""
+
+from collections.abc import Iterable
 
 from clarion.recipient.v1 import recipient_service_pb2 as recipient
 from clarion.types.v1 import address_pb2, channel_pb2
 from clarion_kit.vocabulary import Channel
 from clarion_preference.addresses import Address, AndroidDevice, ApnsDevice, MailAddress, PhoneNumber, WebSubscription
-from clarion_preference.domain import QuietHours, Wishes
+from clarion_preference.attributes import AddressFacts, Attribute
+from clarion_preference.domain import Wishes
+from clarion_preference.quiet import EVERY_DAY, QuietWindow
 
 
 def wishes_from_proto(message: recipient.Wishes) -> Wishes:
@@ -17,7 +21,17 @@ def wishes_from_proto(message: recipient.Wishes) -> Wishes:
             (choice.category, Channel(choice.channel) if choice.channel else None): choice.enabled
             for choice in message.categories
         },
-        quiet_hours=QuietHours(quiet.start_minute, quiet.end_minute) if message.HasField("quiet_hours") else None,
+        quiet_hours=QuietWindow(quiet.start_minute, quiet.end_minute) if message.HasField("quiet_hours") else None,
+        quiet_windows=tuple(
+            QuietWindow(
+                window.start_minute,
+                window.end_minute,
+                frozenset(window.weekdays) or EVERY_DAY,
+                Channel(window.channel) if window.channel else None,
+            )
+            for window in message.quiet_windows
+        ),
+        channel_order=tuple(Channel(channel) for channel in message.channel_order),
     )
 
 
@@ -32,7 +46,35 @@ def wishes_to_proto(wishes: Wishes) -> recipient.Wishes:
     if wishes.quiet_hours is not None:
         message.quiet_hours.start_minute = wishes.quiet_hours.start_minute
         message.quiet_hours.end_minute = wishes.quiet_hours.end_minute
+    for window in wishes.quiet_windows:
+        message.quiet_windows.add(
+            start_minute=window.start_minute,
+            end_minute=window.end_minute,
+            weekdays=() if window.weekdays == EVERY_DAY else sorted(window.weekdays),
+            channel=channel_to_proto(window.channel),
+        )
+    message.channel_order.extend(channel_to_proto(channel) for channel in wishes.channel_order)
     return message
+
+
+def attributes_from_proto(message: recipient.Attributes) -> tuple[Attribute, ...]:
+    return tuple(Attribute(one.key, one.value, one.filterable) for one in message.attributes)
+
+
+def attributes_to_proto(attributes: Iterable[Attribute]) -> recipient.Attributes:
+    """By key."""
+    message = recipient.Attributes()
+    for one in sorted(attributes, key=lambda attribute: attribute.key):
+        message.attributes.add(key=one.key, value=one.value, filterable=one.filterable)
+    return message
+
+
+def facts_from_proto(message: recipient.AddressFacts) -> AddressFacts:
+    return AddressFacts(message.app_version, message.device_name, message.verified)
+
+
+def facts_to_proto(facts: AddressFacts) -> recipient.AddressFacts:
+    return recipient.AddressFacts(app_version=facts.app_version, device_name=facts.device_name, verified=facts.verified)
 
 
 def address_to_proto(address: Address) -> address_pb2.Address:

@@ -13,11 +13,11 @@ from clarion_rate_limiter.domain import Algorithm, Grant, Item, Limit
 _Context = grpc.aio.ServicerContext[object, object]
 
 MAX_ITEMS = 1_000
-MAX_LIMITS = 8
+MAX_LIMITS = 10
 MAX_KEY_BYTES = 128
 MAX_LIMIT = 1_000_000
 MIN_WINDOW_US = 1_000_000
-MAX_WINDOW_US = 31 * 86_400 * 1_000_000
+MAX_WINDOW_US = 32 * 86_400 * 1_000_000
 ID_BYTES = 16
 _ALGORITHMS = {int(algorithm): algorithm for algorithm in Algorithm}
 
@@ -74,7 +74,7 @@ def _fault(item: pb.Item, limits: Sequence[Limit | None]) -> tuple[str, str] | N
         if limit is None:
             return (
                 f".limits[{index}]",
-                f"needs a key of 1-{MAX_KEY_BYTES} bytes, an algorithm, a limit of 1-{MAX_LIMIT}, a window of 1 s - 31 d",
+                f"needs a key of 1-{MAX_KEY_BYTES} bytes, an algorithm, a limit of 1-{MAX_LIMIT}, a window of 1 s - 32 d",
             )
     if len(limits) > 1 and len({limit.name for limit in limits if limit}) < len(limits):
         return ".limits", "two limits are the same"

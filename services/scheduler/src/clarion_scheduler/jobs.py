@@ -5,7 +5,7 @@ What is not confirmed by the bus goes back to the pump; what is lost later is fo
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from clarion_kit.errors import Unavailable
 from clarion_kit.subjects import Lane, Stream
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_ledger import flow, retention, stops
+from clarion_ledger import broadcasts, flow, retention, stops
 from clarion_ledger.db import Pool
 from clarion_ledger.flow import MOVE_LIMIT, Moved
 from clarion_ledger.retention import Retention
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SINGLETON_LEASE = timedelta(seconds=10)
 """Of jobs that one replica does; another takes over when that is gone."""
+MAX_ROUNDS = 20
+"""Batches of a job that one call moves before the other jobs get their turn."""
 PUBLISH_LAG = 2 * PUBLISH_TIMEOUT
 """A message may reach its stream this much later than its rows were enqueued, by two clocks."""
 
@@ -67,11 +69,24 @@ class Jobs:
                 await self._publish("pump", [await flow.pump(self._pool, lane, room)])
 
     async def due(self) -> None:
-        """Enqueue retries and let schedules in that are due; give back what lanes hold that go on. Raises
-        LedgerUnavailable."""
+        """Enqueue retries, what was deferred and steps of escalations, let schedules in that are due; give back what lanes
+        hold that go on. Raises LedgerUnavailable."""
         self._count("held", await stops.release(self._pool, MOVE_LIMIT))
-        await self._publish("retry", await flow.due_retries(self._pool))
-        await self._publish("schedule", await flow.due_schedules(self._pool))
+        await self._all_due("retry", flow.due_retries)
+        steps, needless = await flow.due_steps(self._pool)
+        self._count("step not needed", needless)
+        await self._publish("step", steps)
+        await self._all_due("schedule", flow.due_schedules)
+
+    async def broadcasts(self) -> None:
+        """End broadcasts whose deadline passed, and what is in flight of those that were cancelled. Raises
+        LedgerUnavailable."""
+        self._count("broadcast expired", await broadcasts.expire(self._pool))
+        for _ in range(MAX_ROUNDS):
+            ended = await broadcasts.end_cancelled(self._pool)
+            self._count("broadcast cancelled", ended)
+            if not ended:
+                break
 
     async def reconcile(self) -> None:
         """Find what the bus lost and what frozen workers hold. Raises LedgerUnavailable, BusUnavailable."""
@@ -113,6 +128,14 @@ class Jobs:
         """Keep partitions two weeks ahead, on one replica. Raises LedgerUnavailable."""
         if await flow.take_lease(self._pool, "partitions", self._holder, SINGLETON_LEASE):
             self._count("partition", await flow.ensure_partitions(self._pool))
+
+    async def _all_due(self, job: str, move: Callable[[Pool], Awaitable[list[Moved]]]) -> None:
+        """Everything that is due, not only a batch of it: thousands may share one moment."""
+        for _ in range(MAX_ROUNDS):
+            moves = await move(self._pool)
+            await self._publish(job, moves)
+            if sum(len(moved.ids) for moved in moves) < MOVE_LIMIT:
+                break
 
     async def _oldest(self, lane: Lane) -> datetime | None:
         """Rows enqueued from this moment on may still be held by a message: that of the oldest one, less its way there.

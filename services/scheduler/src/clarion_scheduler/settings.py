@@ -1,5 +1,7 @@
 """Settings of the scheduler."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from clarion_kit.settings import Common
@@ -10,6 +12,7 @@ class Settings(Common):
 
     database_url: SecretStr = Field(description="postgresql:// URL with the scheduler's role.")
     nats_url: SecretStr = Field(description="nats:// or tls:// URLs, comma separated.")
+    kek_file: Path = Field(description="File with the key-encryption keys.")
     poll_seconds: float = Field(0.2, gt=0, le=5, description="Pause between looks for due work.")
     reconcile_seconds: float = Field(5.0, gt=0, le=60, description="Pause between looks for what the bus lost.")
     lost_after_seconds: float = Field(

@@ -28,6 +28,7 @@ class Published:
     version: int
     latest: int
     known_at: float
+    archived: bool = False
 
 
 class Catalog:
@@ -62,8 +63,8 @@ class Catalog:
                 if any(name not in answer for name in stale):
                     raise
                 return answer
-            for name, (version, latest) in zip(stale, found, strict=True):
-                answer[name] = Published(version, latest, now)
+            for name, current in zip(stale, found, strict=True):
+                answer[name] = Published(current.published, current.latest, now, current.archived)
                 if changes == self._changes:  # else this may be older than a publication made here meanwhile
                     self._remember(name, answer[name])
         return answer

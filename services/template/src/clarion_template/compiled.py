@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from enum import Enum
 
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 
 from clarion.internal.content.v1.rendered_pb2 import MailFrame, Rendered
 from clarion.template.v1.template_service_pb2 import Template
 from clarion.types.v1.content_pb2 import Content, MailContent, PushContent
 from clarion_channels.mail.frame import Marker, build_frame, frame_sha256
 from clarion_channels.mail.frame import Part as FramePart
+from clarion_channels.template_data import faults_of
 from clarion_kit.vocabulary import Channel
+from clarion_template import data as template_data
 from clarion_template.domain import DEFAULT_LOCALE, VersionKey, normal_locale, pick_locale
 from clarion_template.source import engine
 from clarion_template.source.engine import Data
-from clarion_template.source.sheet import Sheet, Text
+from clarion_template.source.sheet import Failure, RenderFault, Sheet, Text
 from clarion_template.source.split import Part
+from clarion_template.variables import defaults_of, required_of
 
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
@@ -50,7 +54,7 @@ def kinds_of(content: Content) -> list[Kind]:
 
 
 def texts_of(content: Content, kind: Kind) -> list[Text]:
-    """The sources of one kind of content, by their paths ("ios.subtitle", "data.order")."""
+    """The sources of one kind of content, by their paths ("ios.override.title", "actions.0.title", "data.order")."""
     if kind is Kind.SMS:
         return [Text("text", content.sms.text)]
     if kind is Kind.MAIL:
@@ -70,6 +74,9 @@ def _strings(message: Message, path: str) -> Iterator[tuple[str, str]]:
         elif descriptor.name == "data" and isinstance(message, PushContent):
             for name in sorted(message.data):
                 yield _DATA + name, message.data[name]
+        elif descriptor.name == "actions" and isinstance(message, PushContent):
+            for index, action in enumerate(message.actions):
+                yield from _strings(action, f"{key}.{index}.")
         elif isinstance(value, Message):
             yield from _strings(value, key + ".")
 
@@ -86,15 +93,15 @@ class PushBody:
             if any(isinstance(part, int) for part in parts):
                 self._varying.append((key, parts))
             else:
-                _put(self._constant, key, sheet.text(key, ()))
+                put_text(self._constant, key, sheet.text(key, ()))
 
-    def render(self, data: Data, rendered: Rendered) -> None:
-        """Fill an empty `rendered`. Raises RenderFault, nothing filled."""
-        slots = self.sheet.slots(data)
+    def render(self, data: Data, rendered: Rendered, zone: str = "") -> None:
+        """Fill an empty `rendered`, times in `zone`. Raises RenderFault, nothing filled."""
+        slots = self.sheet.slots(data, zone)
         push = rendered.push
         push.CopyFrom(self._constant)
         for key, parts in self._varying:
-            _put(push, key, "".join([part if isinstance(part, str) else slots[part] for part in parts]))
+            put_text(push, key, "".join([part if isinstance(part, str) else slots[part] for part in parts]))
 
 
 class SmsBody:
@@ -103,9 +110,9 @@ class SmsBody:
     def __init__(self, sheet: Sheet) -> None:
         self.sheet = sheet
 
-    def render(self, data: Data, rendered: Rendered) -> None:
-        """Fill an empty `rendered`. Raises RenderFault, nothing filled."""
-        rendered.sms.text = self.sheet.text("text", self.sheet.slots(data))
+    def render(self, data: Data, rendered: Rendered, zone: str = "") -> None:
+        """Fill an empty `rendered`, times in `zone`. Raises RenderFault, nothing filled."""
+        rendered.sms.text = self.sheet.text("text", self.sheet.slots(data, zone))
 
 
 class MailBody:
@@ -123,9 +130,9 @@ class MailBody:
         self.frame: MailFrame = build_frame(text, _with_pixel(_shifted(html, -subject)) if html else ())
         self.frame_sha256 = frame_sha256(self.frame)
 
-    def render(self, data: Data, rendered: Rendered) -> None:
-        """Fill an empty `rendered`. Raises RenderFault, nothing filled."""
-        slots = self.sheet.slots(data)
+    def render(self, data: Data, rendered: Rendered, zone: str = "") -> None:
+        """Fill an empty `rendered`, times in `zone`. Raises RenderFault, nothing filled."""
+        slots = self.sheet.slots(data, zone)
         mail = rendered.mail
         mail.subject = one_line(self.sheet.text("subject", slots))
         mail.frame_sha256 = self.frame_sha256
@@ -141,12 +148,16 @@ def one_line(text: str) -> str:
     return _LINE_BREAKS.sub(" ", text).strip()
 
 
-def _put(push: PushContent, key: str, text: str) -> None:
+def put_text(push: PushContent, key: str, text: str) -> None:
+    """Set the text that `texts_of` gives the path `key`."""
     if key.startswith(_DATA):
         push.data[key[len(_DATA) :]] = text
         return
-    group, _, name = key.rpartition(".")
-    setattr(getattr(push, group) if group else push, name, text)
+    *groups, name = key.split(".")
+    target: Message = push
+    for group in groups:
+        target = push.actions[int(group)] if group.isdecimal() else getattr(target, group)
+    setattr(target, name, text)
 
 
 def _shifted(parts: Sequence[Part], by: int) -> tuple[Part, ...]:
@@ -166,7 +177,7 @@ def _with_pixel(html: Sequence[Part]) -> list[FramePart]:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What the edge must know of a version."""
+    """What the edge must know of a version: what must be given, what its sources use, what it has content for."""
 
     required: frozenset[str]
     used: frozenset[str]
@@ -185,8 +196,21 @@ class CompiledVersion:
         self._default = template.default_locale or DEFAULT_LOCALE
         self._contents = {normal_locale(body.locale): body.content for body in template.bodies}
         self.locales = {normal_locale(body.locale): body.locale for body in template.bodies}
+        self.required = required_of(template)
+        self.defaults = template_data.values(defaults_of(template))
         self._bodies: dict[tuple[str, Kind], Body] = {}
         self.known_outline: Outline | None = None
+
+    def data(self, given: Struct) -> dict[str, object]:
+        """The values given, and defaults for what is not. Raises RenderFault MISSING_VARIABLE, WRONG_TYPE, TOO_LARGE."""
+        values = template_data.values(given)
+        if not self.template.variables:
+            return values
+        if missing := self.required - values.keys():
+            raise RenderFault(Failure.MISSING_VARIABLE, "variables are missing", sorted(missing))
+        if faults := faults_of(self.template.variables, given):
+            raise RenderFault(Failure.WRONG_TYPE, f"{faults[0].path} {faults[0].message}")
+        return {**self.defaults, **values} if self.defaults else values
 
     def locale_for(self, wanted: str) -> str | None:
         """The normalised locale that serves `wanted`."""
@@ -211,7 +235,7 @@ class CompiledVersion:
         sheets = [body.sheet for _, _, body in self.bodies()]
         kinds = {kind for content in self._contents.values() for kind in kinds_of(content)}
         return Outline(
-            frozenset[str]().union(*(sheet.required for sheet in sheets)),
+            self.required.union(*(sheet.required for sheet in sheets)) - self.defaults.keys(),
             frozenset[str]().union(*(sheet.used for sheet in sheets)),
             tuple(channel for channel in Channel if KINDS[channel] in kinds),
         )
@@ -236,5 +260,5 @@ def whole_push(content: PushContent, texts: Mapping[str, str]) -> PushContent:
     push = PushContent()
     push.CopyFrom(content)
     for key, text in texts.items():
-        _put(push, key, text)
+        put_text(push, key, text)
     return push

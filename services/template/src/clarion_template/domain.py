@@ -22,16 +22,19 @@ class VersionKey:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A version as it rests; `document` is a serialised clarion.template.v1.Template."""
+    """A version as it rests: `document` (a serialised clarion.template.v1.Template) is what is rendered, `source` what was written."""
 
     key: VersionKey
     document: bytes
     created_at: datetime
+    created_by: str = ""
+    source: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """What is to be stored: `sha256` names the content, `frames` maps the names of mail frames to their bytes."""
+    """What is to be stored: `sha256` names the content, `frames` maps the names of mail frames to their bytes, `source` is empty
+    where it is the document."""
 
     app_id: int
     name: str
@@ -40,6 +43,8 @@ class NewVersion:
     variables: tuple[str, ...]
     locales: tuple[str, ...]
     frames: dict[bytes, bytes]
+    source: bytes = b""
+    created_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,29 @@ class Summary:
     published: int
     latest: int
     locales: tuple[str, ...]
+    archived_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """Versions of a template, 0 where there is none."""
+
+    published: int = 0
+    latest: int = 0
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A version at a glance; who is the id of an API key, empty where it is not recorded."""
+
+    version: int
+    created_at: datetime
+    created_by: str
+    locales: tuple[str, ...]
+    published: bool
+    published_at: datetime | None
+    published_by: str
 
 
 def normal_locale(tag: str) -> str:

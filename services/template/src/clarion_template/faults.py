@@ -9,6 +9,7 @@ MAX_DETAIL_BYTES = 128
 REASONS = {
     Failure.MISSING_VARIABLE: ErrorReason.MISSING_VARIABLE,
     Failure.TOO_LARGE: ErrorReason.TOO_LARGE,
+    Failure.WRONG_TYPE: ErrorReason.INVALID_FIELD,
     Failure.INVALID: ErrorReason.TEMPLATE_INVALID,
 }
 

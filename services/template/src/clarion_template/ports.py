@@ -1,10 +1,11 @@
 """What the rules need of the world."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from clarion_template.domain import NewVersion, Stored, Summary, VersionKey
-from clarion_template.guard.protocol import Request
+from clarion.template.v1.template_service_pb2 import Partial
+from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, VersionKey
+from clarion_template.guard.protocol import Conversion, Request
 
 
 class Store(Protocol):
@@ -16,16 +17,36 @@ class Store(Protocol):
 
     async def get(self, key: VersionKey) -> Stored | None: ...
 
-    async def summaries(self, app_id: int) -> list[Summary]:
-        """By name."""
+    async def summaries(self, app_id: int, *, archived: bool = False) -> list[Summary]:
+        """By name, archived ones too if asked."""
         ...
 
-    async def publish(self, key: VersionKey) -> bool:
+    async def versions(self, app_id: int, name: str, *, before: int, most: int) -> list[Listed]:
+        """Versions below `before` (0: all), newest first."""
+        ...
+
+    async def publish(self, key: VersionKey, by: str) -> bool:
         """False if there is no such version."""
         ...
 
-    async def published(self, names: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
-        """(published, latest) version for each (app, name), 0 where there is none."""
+    async def archive(self, app_id: int, name: str, *, restore: bool) -> bool:
+        """False if there is no such template."""
+        ...
+
+    async def published(self, names: Sequence[tuple[int, str]]) -> list[Current]:
+        """The versions of each (app, name)."""
+        ...
+
+    async def put_partial(self, app_id: int, partial: Partial, by: str) -> int:
+        """Store; gives the version: the newest where that one is the same."""
+        ...
+
+    async def partials(self, app_id: int, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Partial]:
+        """Those there are, by name and version as asked (0: the newest); each says its own version."""
+        ...
+
+    async def partial_names(self, app_id: int) -> list[tuple[str, int]]:
+        """Name and newest version, by name."""
         ...
 
 
@@ -34,4 +55,8 @@ class Guard(Protocol):
 
     async def render(self, request: Request) -> str:
         """The text. Raises RenderFault, also where the source goes over the guard's limits; DomainError OVERLOADED."""
+        ...
+
+    async def convert(self, request: Conversion) -> str:
+        """The source in its new markup. Raises as `render`."""
         ...

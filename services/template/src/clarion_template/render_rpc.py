@@ -20,7 +20,6 @@ from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.validate import NAME, Faults
 from clarion_kit.vocabulary import Channel
-from clarion_template import data as template_data
 from clarion_template.catalog import Catalog
 from clarion_template.compiled import KINDS, CompiledVersion, Kind
 from clarion_template.domain import VersionKey
@@ -85,12 +84,15 @@ class RenderRpc(TemplateServiceServicer):
         for name in wanted:
             description = response.templates.add()
             known = published.get(name)
-            if known is None:
+            if known is None or known.archived:
                 continue
             description.latest_version = known.latest
             description.published_version = known.version
-            outline = await self._catalog.outline(VersionKey(*name, known.version)) if known.version else None
+            key = VersionKey(*name, known.version)
+            outline = await self._catalog.outline(key) if known.version else None
             if outline is not None:
+                compiled = await self._catalog.version(key)
+                description.variables.extend(compiled.template.variables if compiled is not None else ())
                 description.required_variables.extend(sorted(outline.required))
                 description.channels.extend(channel_pb2.Channel.ValueType(channel) for channel in outline.channels)
         return response
@@ -122,7 +124,7 @@ def _render_item(item: pb.RenderRequest.Item, compiled: CompiledVersion | None, 
         return
     answer.locale = compiled.locales[locale]
     try:
-        data = template_data.values(item.data)
+        data = compiled.data(item.data)
     except RenderFault as fault:
         _refuse(item, answer, REASONS[fault.failure], detail(fault))
         return
@@ -132,17 +134,19 @@ def _render_item(item: pb.RenderRequest.Item, compiled: CompiledVersion | None, 
         kind = KINDS.get(channel)
         if kind in done:
             content.content.CopyFrom(done[kind])
-        elif kind is not None and _fill(content, compiled, locale, kind, data):
+        elif kind is not None and _fill(content, compiled, locale, kind, data, item.time_zone):
             done[kind] = content.content
 
 
-def _fill(content: pb.ChannelContent, compiled: CompiledVersion, locale: str, kind: Kind, data: Data) -> bool:
+def _fill(
+    content: pb.ChannelContent, compiled: CompiledVersion, locale: str, kind: Kind, data: Data, zone: str
+) -> bool:
     """Render into `content`; False if there is nothing or it failed, which `content` then says."""
     try:
         body = compiled.body(locale, kind)
         if body is None:
             return False
-        body.render(data, content.content)
+        body.render(data, content.content, zone)
     except RenderFault as fault:
         content.error = _error(REASONS[fault.failure])
         content.detail = detail(fault)

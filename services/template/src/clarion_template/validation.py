@@ -1,19 +1,24 @@
 """Fields of a template before anything is compiled."""
 
-from clarion.template.v1.template_service_pb2 import LocalizedBody, Template
+from clarion.template.v1.template_service_pb2 import CommonText, LocalizedBody, Partial, Template
 from clarion.types.v1.content_pb2 import MailContent, PushContent
+from clarion_channels.push.rules import check_structure
 from clarion_kit.validate import Faults
-from clarion_template.compiled import Kind, kinds_of, texts_of
+from clarion_template.compiled import KINDS, Kind, kinds_of, texts_of
 from clarion_template.domain import DEFAULT_LOCALE, LOCALE, MAX_LOCALES, normal_locale
+from clarion_template.source.includes import CONTENT, parse_reference
+from clarion_template.variables import check_variables
 
 MAX_TEXT_BYTES = 16 << 10
+MAX_SOURCE_BYTES = 256 << 10
+"""Of one source of a partial."""
+MAX_PARTIAL_BYTES = 1_000_000
+MAX_PARTIALS = 32
 MAX_BODY_BYTES = {"text": 256 << 10, "html": 512 << 10}
-MAX_PUSH_DATA = 32
-_RESERVED_DATA = ("google", "gcm", "clarion")
 
 
 def check_template(template: Template) -> None:
-    """Raises DomainError INVALID_FIELD with every fault."""
+    """Fields of a template as it was written. Raises DomainError INVALID_FIELD with every fault."""
     faults = Faults()
     with faults.within("template."):
         faults.name("name", template.name)
@@ -25,12 +30,67 @@ def check_template(template: Template) -> None:
             faults.require("default_locale", default in locales, "must have a body")
         for index, body in enumerate(template.bodies[:MAX_LOCALES]):
             with faults.within(f"bodies[{index}]."):
+                faults.require(
+                    "locale", LOCALE.fullmatch(normal_locale(body.locale)) is not None, "must be a BCP 47 tag"
+                )
+                if body.HasField("common"):
+                    with faults.within("common."):
+                        _check_common(body.common, faults)
+                else:  # nothing fills its contents but what they say
+                    _check_body(body, faults)
+        if template.layout:
+            faults.require("layout", parse_reference(template.layout) is not None, 'a name, or "name@version"')
+        names = [partial.name for partial in template.partials]
+        faults.require("partials", len(names) <= MAX_PARTIALS, f"more than {MAX_PARTIALS}")
+        faults.require("partials", len(set(names)) == len(names), "a name is given twice")
+        for index, partial in enumerate(template.partials[:MAX_PARTIALS]):
+            with faults.within(f"partials[{index}]."):
+                _check_partial(partial, faults)
+        check_variables(template, faults)
+    faults.raise_if_any()
+
+
+def check_partial(partial: Partial) -> None:
+    """Raises DomainError INVALID_FIELD with every fault."""
+    faults = Faults()
+    with faults.within("partial."):
+        _check_partial(partial, faults)
+        faults.require("source", partial.ByteSize() <= MAX_PARTIAL_BYTES, f"larger than {MAX_PARTIAL_BYTES} bytes")
+    faults.raise_if_any()
+
+
+def check_bodies(template: Template) -> None:
+    """Contents of a template that is whole in itself. Raises DomainError INVALID_FIELD with every fault."""
+    faults = Faults()
+    with faults.within("template."):
+        for index, body in enumerate(template.bodies):
+            with faults.within(f"bodies[{index}]."):
                 _check_body(body, faults)
     faults.raise_if_any()
 
 
+def _check_common(common: CommonText, faults: Faults) -> None:
+    for name, text in (("title", common.title), ("link", common.link), ("image_url", common.image_url)):
+        faults.text(name, text, max_bytes=MAX_TEXT_BYTES, required=False, lines=True)
+    faults.text("text", common.text, max_bytes=MAX_TEXT_BYTES, lines=True)
+    faults.require("channels", all(channel in KINDS for channel in common.channels), "unknown")
+
+
+def _check_partial(partial: Partial, faults: Faults) -> None:
+    faults.name("name", partial.name)
+    faults.require("name", partial.name != CONTENT, "is reserved for what a layout includes")
+    faults.text("source", partial.source, max_bytes=MAX_SOURCE_BYTES, required=not partial.localized, lines=True)
+    faults.require("localized", len(partial.localized) <= MAX_LOCALES, f"more than {MAX_LOCALES}")
+    locales = [normal_locale(localized.locale) for localized in partial.localized]
+    faults.require("localized", len(set(locales)) == len(locales), "a locale is given twice")
+    for index, localized in enumerate(partial.localized[:MAX_LOCALES]):
+        with faults.within(f"localized[{index}]."):
+            tag = normal_locale(localized.locale)
+            faults.require("locale", LOCALE.fullmatch(tag) is not None, "must be a BCP 47 tag")
+            faults.text("source", localized.source, max_bytes=MAX_SOURCE_BYTES, lines=True)
+
+
 def _check_body(body: LocalizedBody, faults: Faults) -> None:
-    faults.require("locale", LOCALE.fullmatch(normal_locale(body.locale)) is not None, "must be a BCP 47 tag")
     with faults.within("content."):
         kinds = kinds_of(body.content)
         faults.require("push", bool(kinds), "content for at least one channel is required")
@@ -50,13 +110,11 @@ def _check_body(body: LocalizedBody, faults: Faults) -> None:
 def _check_push(push: PushContent, faults: Faults) -> None:
     silent = push.ios.content_available or push.data
     faults.require("push.title", bool(push.title or push.body or silent), "title or body is required")
-    faults.require("push.data", len(push.data) <= MAX_PUSH_DATA, f"at most {MAX_PUSH_DATA} entries")
-    for name in push.data:
-        reserved = name == "from" or name.startswith(_RESERVED_DATA)
-        faults.require(f"push.data[{name[:64]}]", not reserved, "a reserved key")
+    with faults.within("push."):
+        check_structure(push, faults)
 
 
 def _check_mail(mail: MailContent, faults: Faults) -> None:
-    faults.require("mail.text", bool(mail.text or mail.html), "text or html is required")
+    faults.require("mail.text", bool(mail.text or mail.html), "required")
     if faults.require("mail.subject", bool(mail.subject), "required"):
         faults.require("mail.subject", "\n" not in mail.subject and "\r" not in mail.subject, "must be one line")

@@ -22,6 +22,7 @@ from clarion_tracker.adapters.granian_server import GranianServer
 from clarion_tracker.adapters.inbound_table import InboundTable
 from clarion_tracker.adapters.ledger import Ledger
 from clarion_tracker.adapters.preference import Preference
+from clarion_tracker.adapters.quality_table import QualityTable
 from clarion_tracker.adapters.segments import SegmentTable
 from clarion_tracker.adapters.smtp_listener import SmtpListener
 from clarion_tracker.bounces import STORED_AS, BounceDoor
@@ -29,17 +30,21 @@ from clarion_tracker.callbacks import Callbacks, Source
 from clarion_tracker.opens import OpenQueue
 from clarion_tracker.pages import Pages
 from clarion_tracker.ports import HttpServer, Read
+from clarion_tracker.preferences import Preferences
 from clarion_tracker.receipts import ReceiptJob
+from clarion_tracker.rollup import roll
 from clarion_tracker.rpc import TrackingRpc
 from clarion_tracker.settings import Settings
 from clarion_tracker.site import Site
 from clarion_tracker.unsubscribe import Unsubscribing
+from clarion_tracker.unsubscribe_mail import UnsubscribeMail
 from clarion_tracker.words import Words
 
 log = logging.getLogger(__name__)
 
 RECEIPTS_EVERY = timedelta(milliseconds=250)
 OPENS_EVERY = timedelta(milliseconds=100)
+ROLL_EVERY = timedelta(seconds=10)
 PRUNE_EVERY = timedelta(minutes=1)
 
 
@@ -57,7 +62,7 @@ async def build(d: Daemon, s: Settings) -> None:
 
     words = Words.load()
     readers: dict[str, Read] = {
-        smpp.KIND: smpp.Reader(words),
+        smpp.KIND: smpp.Reader(words, load_errors(smpp.RECEIPT_TABLE)),
         twilio.Source.stored_as: twilio.Reader(words, load_errors(twilio.Source.kind)),
         huawei.Source.stored_as: huawei.read,
         sendgrid.Source.stored_as: sendgrid.read,
@@ -68,6 +73,7 @@ async def build(d: Daemon, s: Settings) -> None:
     job = ReceiptJob(inbound, ledger, SegmentTable(pool), preference, readers, tracked)
     d.every("config", POLL, config.refresh)
     d.every("receipts", RECEIPTS_EVERY, partial(job.run, d.stopping.is_set))
+    d.every("sender quality", ROLL_EVERY, partial(roll, QualityTable(pool)))
     d.every("prune", PRUNE_EVERY, partial(job.prune, timedelta(days=s.inbound_days), d.stopping.is_set))
 
     if s.http_listen is not None:
@@ -81,6 +87,7 @@ async def build(d: Daemon, s: Settings) -> None:
             Pages(link_key, opens, tracked, d.stopping.is_set),
             Callbacks(sources, configuration, inbound, tracked, d.clock),
             Unsubscribing(link_key, configuration, preference, tracked),
+            Preferences(link_key, configuration, preference, tracked, d.clock),
         )
         server: HttpServer = GranianServer(*split_listen(s.http_listen), _tls(s))
         port = await d.open(server.serve(site.answer))
@@ -89,12 +96,13 @@ async def build(d: Daemon, s: Settings) -> None:
 
     if s.bounce_listen is not None and link_key is not None:
         listener = SmtpListener(*split_listen(s.bounce_listen), s.bounce_hostname, _tls(s))
-        smtp_port = await d.open(listener.serve(BounceDoor(link_key, configuration, inbound, tracked)))
+        by_mail = UnsubscribeMail(link_key, configuration, preference, tracked)
+        smtp_port = await d.open(listener.serve(BounceDoor(link_key, configuration, inbound, tracked, by_mail)))
         d.ready_when(smtp=listener.ping)
-        log.info("taking bounce mail", extra={"port": smtp_port})
+        log.info("taking mail", extra={"port": smtp_port})
 
     d.ready_when(
-        postgres=durable.Ready(pool, "tracking.segment", production=s.production), configuration=configuration.ping
+        postgres=durable.Ready(pool, "ledger.lane_quality", production=s.production), configuration=configuration.ping
     )
     d.serve(partial(add_TrackingServiceServicer_to_server, TrackingRpc(ledger, d.clock)))
 

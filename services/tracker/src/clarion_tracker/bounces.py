@@ -1,6 +1,8 @@
-"""Bounce mail: taken only at return paths that we signed, stored before it is answered for."""
+"""Mail that comes in: bounces, taken only at return paths that we signed and stored before they are answered for, and what
+people send to unsubscribe."""
 
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -35,17 +37,30 @@ _TOO_MANY = Answer(452, "4.5.3 too many recipients")
 _LATER = Answer(451, "4.3.0 try again later")
 
 
+class ByMail(Protocol):
+    """Who takes mail that is no bounce."""
+
+    def takes(self, address: str) -> bool: ...
+
+    async def mail(self, content: bytes) -> Answer: ...
+
+
 class BounceDoor:
     """What an SMTP server asks about recipients and mails."""
 
-    def __init__(self, key: bytes, accounts: Accounts, arrivals: Arrivals, counter: Counter) -> None:
+    def __init__(
+        self, key: bytes, accounts: Accounts, arrivals: Arrivals, counter: Counter, by_mail: ByMail | None = None
+    ) -> None:
         self._key = key
+        self._by_mail = by_mail
         self._accounts = accounts
         self._arrivals = arrivals
         self._counter = counter
 
     async def recipient(self, address: str, earlier: int) -> Answer:
         """To RCPT TO; `earlier`: recipients of this mail that were taken."""
+        if self._is_by_mail(address):
+            return _HERE if earlier < MAX_RECIPIENTS else _TOO_MANY
         path = self._path(address)
         if path is None:
             return self._counted("refused", _NOBODY)
@@ -59,6 +74,10 @@ class BounceDoor:
 
     async def mail(self, addresses: list[str], content: bytes) -> Answer:
         """To the end of DATA: taken for all recipients, or for none that is told."""
+        if self._by_mail is not None and any(map(self._is_by_mail, addresses)):
+            answer = await self._by_mail.mail(content)
+            if answer.code != _TAKEN.code:
+                return answer
         paths = [path for path in map(self._path, addresses) if path is not None]
         try:
             for path in paths:
@@ -70,6 +89,9 @@ class BounceDoor:
         except (Unavailable, DomainError):
             return self._counted("unavailable", _LATER)
         return _TAKEN
+
+    def _is_by_mail(self, address: str) -> bool:
+        return self._by_mail is not None and self._by_mail.takes(address)
 
     def _path(self, address: str) -> ReturnPath | None:
         return verify_return_path(self._key, address.rpartition("@")[0])

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum
+from enum import StrEnum
 from uuid import UUID
 
+from clarion_channels.receipt import News, ProviderReceipt, Source
 from clarion_kit.vocabulary import DeliveryState, Receipt
 from clarion_tracker.words import Command
 
@@ -54,31 +55,6 @@ _RANKING = tuple(Result)
 """What a row with several things in it ends as: the first of these."""
 
 
-class News(Enum):
-    """What came back about the address itself."""
-
-    ARRIVED = "arrived"
-    """A mail arrived: earlier soft bounces are forgotten."""
-    SOFT_BOUNCE = "soft bounce"
-    """Not reached this time."""
-    DEAD = "dead"
-    """A number or token that is gone: disabled until it is registered again."""
-    HARD_BOUNCE = "hard bounce"
-    """A mailbox that is gone: disabled, and suppressed."""
-    COMPLAINT = "complaint"
-    UNSUBSCRIBED = "unsubscribed"
-    STOPPED = "stopped"
-    STARTED = "started"
-
-
-class Source(Enum):
-    """Who said so."""
-
-    PERSON = "person"
-    PROVIDER = "provider"
-    BOUNCE_MAIL = "bounce mail"
-
-
 @dataclass(frozen=True, slots=True)
 class InboundRow:
     """A row of `tracking.inbound` under our lease; `age` by the database's clock, `tries` counts this one."""
@@ -94,24 +70,6 @@ class InboundRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """What came back about one message.
-
-    It is named by `delivery_id`, where the provider hands back ours, or by `ids`: the provider's id as it stands, then
-    other forms it may have been kept under. `at`: when it happened, by the provider's clock. `receipt` and `news` are
-    None where it says nothing of the delivery, or of the address.
-    """
-
-    ids: tuple[str, ...] = ()
-    receipt: Receipt | None = None
-    code: str = ""
-    delivery_id: UUID | None = None
-    news: News | None = None
-    at: datetime | None = None
-    source: Source = Source.PROVIDER
-
-
-@dataclass(frozen=True, slots=True)
 class Said:
     """A person's message that asks for something; `number` in E.164, as far as the carrier tells it."""
 
@@ -119,7 +77,7 @@ class Said:
     command: Command
 
 
-Reading = tuple[Reported, ...] | Said | Result
+Reading = tuple[ProviderReceipt, ...] | Said | Result
 """What a row says; a Result where that is its end already."""
 
 
@@ -171,17 +129,17 @@ class Settled:
     delay: timedelta = timedelta(0)
 
 
-def keys(lane_id: int, reported: Reported) -> list[str]:
+def keys(lane_id: int, receipt: ProviderReceipt) -> list[str]:
     """Under which keys the message's attempt may be stored, best first.
 
     Ids are a stranger's words and end in one statement with others: what Postgres cannot store is none of ours.
     """
-    return [f"{lane_id}:{id_}" for id_ in reported.ids if id_.isprintable()]
+    return [f"{lane_id}:{id_}" for id_ in receipt.ids if id_.isprintable()]
 
 
-def match(row: InboundRow, reported: Reported, known: Collection[str]) -> str | None:
+def match(row: InboundRow, receipt: ProviderReceipt, known: Collection[str]) -> str | None:
     """The key of `known` that a receipt means, None if it is not (yet) known."""
-    exact, *others = keys(row.lane_id, reported) or [""]
+    exact, *others = keys(row.lane_id, receipt) or [""]
     if exact in known:
         return exact
     if row.age >= OTHER_FORMS_AFTER:

@@ -10,6 +10,8 @@ from uuid import UUID
 from clarion_kit.vocabulary import Channel, Receipt
 from clarion_tracker.funnel import Funnel
 from clarion_tracker.inbound import AddressNews, DeliveryReceipt, InboundRow, Reading, Segment, Settled, Target
+from clarion_tracker.quality import Judged, Standing, Tally
+from clarion_tracker.wish_page import Change, Offered, Wanted
 
 
 class Inbound(Protocol):
@@ -61,6 +63,26 @@ class Segments(Protocol):
         ...
 
 
+class Qualities(Protocol):
+    """How well accounts deliver, as their receipts say; kept for the routes that go by it."""
+
+    async def mine(self) -> bool:
+        """Whether judging is this tracker's job for now. Raises Unavailable."""
+        ...
+
+    async def tallies(self, window: timedelta) -> Mapping[tuple[int, str], Tally]:
+        """Receipts of the last `window` by account and country. Raises Unavailable."""
+        ...
+
+    async def standings(self) -> Sequence[Standing]:
+        """Every account that was judged. Raises Unavailable."""
+        ...
+
+    async def put(self, judged: Sequence[Judged]) -> None:
+        """Keep what was found; daemons see changed factors within seconds. Raises Unavailable."""
+        ...
+
+
 class Addresses(Protocol):
     """Whoever owns addresses and their suppression lists."""
 
@@ -77,11 +99,31 @@ class Wishes(Protocol):
         ...
 
 
+class PageWishes(Protocol):
+    """Whoever owns wishes, for the page where people change them."""
+
+    async def wanted(self, app_id: int, recipient_ref: UUID) -> Wanted | None:
+        """What somebody wants now, None for one who is gone. Raises Unavailable."""
+        ...
+
+    async def turn(self, app_id: int, recipient_ref: UUID, changes: Sequence[Change]) -> bool:
+        """Turn switches, all or none; durable once it returns. False: they are gone. Raises Unavailable."""
+        ...
+
+
 class Categories(Protocol):
     """The categories of every app."""
 
     def category(self, app_id: int, category_id: int) -> str | None:
         """Its name. Raises Unavailable before they were read."""
+        ...
+
+
+class Offers(Protocol):
+    """What people may choose from."""
+
+    def offered(self, app_id: int) -> Sequence[Offered]:
+        """The categories of an app. Raises Unavailable before they were read."""
         ...
 
 

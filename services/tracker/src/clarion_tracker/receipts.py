@@ -8,6 +8,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
+from clarion_channels.receipt import News, ProviderReceipt, Source
 from clarion_kit.errors import Unavailable
 from clarion_kit.vocabulary import Receipt
 from clarion_tracker.inbound import (
@@ -15,14 +16,11 @@ from clarion_tracker.inbound import (
     AddressNews,
     DeliveryReceipt,
     InboundRow,
-    News,
     Reading,
-    Reported,
     Result,
     Said,
     Segment,
     Settled,
-    Source,
     Target,
     happened_at,
     keys,
@@ -49,7 +47,7 @@ _WORDS = {Command.STOP: (News.STOPPED, Result.STOPPED), Command.START: (News.STA
 class _Thing:
     """One thing in a row on its way to a result."""
 
-    reported: Reported
+    report: ProviderReceipt
     target: Target | None = None
     segment: Segment | None = None
     result: Result | None = None
@@ -131,22 +129,22 @@ class ReceiptJob:
             log.exception("an inbound row cannot be read", extra={"inbound_id": row.inbound_id, "kind": row.kind})
             over = row.tries >= LEAST_TRIES
             return _Work(row, Result.MALFORMED, settled=None if over else postpone(row))
-        things = [_Thing(reported) for reported in reading] if isinstance(reading, tuple) else []
-        return _Work(row, reading if not isinstance(reading, tuple) or reading else Result.INTERMEDIATE, things)
+        things = [_Thing(report) for report in reading if not report.empty] if isinstance(reading, tuple) else []
+        return _Work(row, reading if things or not isinstance(reading, tuple) else Result.INTERMEDIATE, things)
 
     async def _find(self, things: list[tuple[InboundRow, _Thing]]) -> None:
         """Each thing's delivery: of the row's own app, whatever id a provider hands back."""
         sought = [
-            key for row, thing in things if not thing.reported.delivery_id for key in keys(row.lane_id, thing.reported)
+            key for row, thing in things if not thing.report.delivery_id for key in keys(row.lane_id, thing.report)
         ]
         whole: Mapping[str, UUID] = await self._deliveries.find(sought) if sought else {}
         parts: Mapping[str, Segment] = await self._segments.find(sought) if sought else {}
         known = whole.keys() | parts.keys()
         named: list[tuple[InboundRow, _Thing, UUID]] = []
         for row, thing in things:
-            delivery_id = thing.reported.delivery_id
+            delivery_id = thing.report.delivery_id
             if delivery_id is None:
-                key = match(row, thing.reported, known)
+                key = match(row, thing.report, known)
                 thing.segment = parts.get(key) if key is not None else None
                 if key is not None:
                     delivery_id = thing.segment.delivery_id if thing.segment is not None else whole[key]
@@ -161,16 +159,16 @@ class ReceiptJob:
     async def _raise(self, things: list[tuple[InboundRow, _Thing]]) -> None:
         """Raise receipts, and give each thing its result."""
         parts = [
-            (thing.segment, thing.reported.receipt)
+            (thing.segment, thing.report.receipt)
             for _, thing in things
-            if thing.target is not None and thing.segment is not None and thing.reported.receipt is not None
+            if thing.target is not None and thing.segment is not None and thing.report.receipt is not None
         ]
         wholes: Mapping[UUID, Receipt | None] = await self._segments.raise_receipts(parts) if parts else {}
         raised: list[DeliveryReceipt] = []
         for _, thing in things:
             receipt = _receipt(thing, wholes)
             if thing.target is not None and receipt is not None:
-                raised.append(DeliveryReceipt(thing.target.delivery_id, receipt, thing.reported.code))
+                raised.append(DeliveryReceipt(thing.target.delivery_id, receipt, thing.report.code))
         changed = await self._deliveries.raise_receipts(raised) if raised else set()
         for row, thing in things:
             if thing.target is None:
@@ -203,8 +201,8 @@ class ReceiptJob:
 
 def _receipt(thing: _Thing, wholes: Mapping[UUID, Receipt | None]) -> Receipt | None:
     """What a thing means for its whole delivery; None: nothing (yet)."""
-    if thing.segment is None or thing.reported.receipt is None:
-        return thing.reported.receipt
+    if thing.segment is None or thing.report.receipt is None:
+        return thing.report.receipt
     return wholes.get(thing.segment.delivery_id)
 
 
@@ -219,11 +217,11 @@ def _news(work: _Work) -> list[AddressNews]:
         AddressNews(
             row.app_id,
             thing.target.address_id,
-            thing.reported.news,
-            happened_at(row, thing.reported.at),
-            thing.reported.source,
+            thing.report.news,
+            happened_at(row, thing.report.at),
+            thing.report.source,
             thing.target.delivery_id,
         )
         for thing in work.things
-        if thing.reported.news is not None and thing.target is not None and thing.target.address_id is not None
+        if thing.report.news is not None and thing.target is not None and thing.target.address_id is not None
     ]

@@ -1,4 +1,8 @@
-"""How many deliveries a dispatcher may hold at once; urgent work always finds a fifth of it free."""
+"""How many deliveries a dispatcher may hold at once; urgent work always finds a fifth of it free.
+
+A large one takes several slots, so that memory is bounded as well. Its size is known only once it is claimed: what it takes
+beyond its first slot may pass the limit, by one claim at most for each of those that claim.
+"""
 
 import asyncio
 from collections import deque
@@ -7,6 +11,12 @@ from dataclasses import dataclass
 from clarion_kit.vocabulary import Priority
 
 URGENT_SHARE = 0.2
+SLOT_BYTES = 16 << 10
+
+
+def slots_of(content: bytes) -> int:
+    """How many slots a delivery takes, by its sealed content."""
+    return 1 + len(content) // SLOT_BYTES
 
 
 @dataclass(slots=True)
@@ -46,6 +56,7 @@ class Capacity:
             raise
 
     def give_back(self, count: int) -> None:
+        """Free `count` slots; fewer than none: take more without waiting."""
         self._held -= count
         if self._held == 0:
             self.empty.set()

@@ -1,6 +1,6 @@
-"""Addresses that a provider called dead, on their way to the preference service.
+"""Addresses that a provider called dead, or opted out, on their way to the preference service.
 
-Each waits a while, so that a lane which calls too many dead is stopped before they are disabled. Best effort: what is
+Each waits a while, so that a lane which calls too many dead is stopped before they are disabled or suppressed. Best effort: what is
 lost here is learned again at the next send to the address.
 """
 
@@ -18,12 +18,13 @@ SETTLING = timedelta(seconds=15)
 
 @dataclass(frozen=True, slots=True)
 class DeadAddress:
-    """Dead as of `since` (aware UTC): a later registration wins."""
+    """Dead as of `since` (aware UTC): a later registration wins. `opted_out`: it is good, and its owner sent STOP."""
 
     lane_id: int
     app_id: int
     address_id: UUID
     since: datetime
+    opted_out: bool = False
 
 
 class DeadAddresses:

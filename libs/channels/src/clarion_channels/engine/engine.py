@@ -24,10 +24,10 @@ from clarion.internal.content.v1.rendered_pb2 import Rendered
 from clarion.types.v1.address_pb2 import Address
 from clarion.types.v1.channel_pb2 import Priority as ProtoPriority
 from clarion_channels.engine.admission import Admission, Collaborators
-from clarion_channels.engine.capacity import Capacity
+from clarion_channels.engine.capacity import Capacity, slots_of
 from clarion_channels.engine.dead import DeadAddress
 from clarion_channels.engine.failover import Failover
-from clarion_channels.engine.lanes import Lane, Lanes, LaneUnusable
+from clarion_channels.engine.lanes import Lane, LaneDeleted, Lanes, LaneUnusable
 from clarion_channels.engine.lease import LeaseKey, Leases, lease_key
 from clarion_channels.engine.outcomes import (
     ABANDONED,
@@ -38,7 +38,8 @@ from clarion_channels.engine.outcomes import (
     expired,
     given_back,
     held,
-    receipt_key,
+    orphaned,
+    receipt_keys,
     unreadable,
 )
 from clarion_channels.engine.policies import with_own
@@ -56,7 +57,7 @@ from clarion_kit.telemetry.tracing import BatchSpans
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority, StopReason
 from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool
-from clarion_ledger.dispatching import Claimed, Record, claim, claim_held
+from clarion_ledger.dispatching import MAX_CLAIM_BYTES, Claimed, Record, claim, claim_held
 from clarion_ledger.ids import timestamp_ms
 from clarion_ledger.keys import KeyRing
 
@@ -122,7 +123,9 @@ class DispatchEngine:
         self._failover = Failover(channel, config, lanes, self._random)
         self._recorder = Recorder(pool, self._recorded)
         self._stops = Stops(pool, lanes)
-        self._admission = Admission(pool, leases, collaborators, self._random, put=self._put, enter=self._enter)
+        self._admission = Admission(
+            channel, pool, config, leases, collaborators, self._random, put=self._put, enter=self._enter
+        )
         self._sending: set[asyncio.Task[None]] = set()
         self._undecided: dict[LeaseKey, Lane | None] = {}
 
@@ -188,9 +191,11 @@ class DispatchEngine:
             except BaseException:
                 self._capacity.give_back(taken)
                 raise
-            self._capacity.give_back(taken - len(claimed))
+            self._capacity.give_back(taken - _slots(claimed))
             if claimed:
                 self._leases.take(claimed, leased_at)
+                if sum(len(delivery.content) for delivery in claimed) >= MAX_CLAIM_BYTES:
+                    ids = [id_ for id_ in chunk if id_ > claimed[-1].delivery_id] + ids
                 task = asyncio.create_task(self._send_all(claimed, batch.link))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
@@ -205,7 +210,7 @@ class DispatchEngine:
         except BaseException:
             self._capacity.give_back(taken)
             raise
-        self._capacity.give_back(taken - len(claimed))
+        self._capacity.give_back(taken - _slots(claimed))
         self._leases.take(claimed, leased_at)
         trial: list[Outcome] = []
         if claimed:
@@ -253,6 +258,9 @@ class DispatchEngine:
     ) -> None:
         try:
             lane = await self._lanes.get(lane_id)
+        except LaneDeleted:
+            self._route_again(deliveries)
+            return
         except LaneUnusable as unusable:
             app_id = unusable.app_id or deliveries[0].app_id
             self._stops.stop_unusable(lane_id, app_id, str(unusable), UNUSABLE_PAUSE)
@@ -336,7 +344,7 @@ class DispatchEngine:
         elapsed = time.monotonic() - one.started
         self._protect(one, result, elapsed)
         decision, next_lane = self._decided(one, result)
-        key = receipt_key(lane.config.lane_id, result) if self._channel is Channel.SMS else ""
+        keys = receipt_keys(lane.config.lane_id, result)
         self._put(
             Record(
                 claimed,
@@ -345,7 +353,8 @@ class DispatchEngine:
                 outcome=result.outcome,
                 code=clean(result.code, MAX_CODE),
                 provider_message_id=clean(result.provider_message_id, MAX_PROVIDER_ID),
-                receipt_key=key,
+                receipt_key=keys[0] if keys else "",
+                segments=keys if len(keys) > 1 else (),
                 delay=decision.delay,
                 ambiguous=decision.ambiguous,
                 seconds_ago=elapsed,
@@ -356,7 +365,9 @@ class DispatchEngine:
         )
         if decision.state is DeliveryState.FAILED and result.outcome is Outcome.DEAD:
             since = result.dead_since or self._leases.now(claimed) - timedelta(seconds=elapsed)
-            self._ask.dead.put(DeadAddress(lane.config.lane_id, claimed.app_id, claimed.address_id, since))
+            self._ask.dead.put(
+                DeadAddress(lane.config.lane_id, claimed.app_id, claimed.address_id, since, result.opted_out)
+            )
         if one.context:
             self._tracing.record(
                 f"{lane.config.kind} send",
@@ -427,6 +438,12 @@ class DispatchEngine:
             next_lane = self._failover.next_lane(delivery)
             self._put(held(delivery, code) if next_lane is None else given_back(delivery, next_lane))
 
+    def _route_again(self, deliveries: Sequence[Claimed]) -> None:
+        """What was on a deleted account: another's by today's routes, or dead."""
+        for delivery in deliveries:
+            successor = self._failover.successor(delivery)
+            self._put(orphaned(delivery) if successor is None else given_back(delivery, successor))
+
     def _put(self, done: Record) -> None:
         lane = self._undecided.pop(lease_key(done.claimed), None)
         if lane is not None:
@@ -444,4 +461,8 @@ class DispatchEngine:
                 if done.state is DeliveryState.SENT:
                     age_ms = now_ms - timestamp_ms(done.claimed.notification_id)
                     self._age.labels(self._channel.slug, done.claimed.priority.slug).observe(max(0, age_ms) / 1_000)
-        self._capacity.give_back(len(records))
+        self._capacity.give_back(_slots([done.claimed for done in records]))
+
+
+def _slots(claimed: Sequence[Claimed]) -> int:
+    return sum(slots_of(delivery.content) for delivery in claimed)

@@ -1,4 +1,4 @@
-"""Which other account of the app may take over a delivery: its routes say so, as they said when it was planned."""
+"""Which other account of the app may take over a delivery: its routes say so."""
 
 from random import Random
 
@@ -35,3 +35,17 @@ class Failover:
             avoid=avoid,
         )
         return None if chosen in avoid else chosen
+
+    def successor(self, delivery: Claimed) -> int | None:
+        """The lane that today's routes give to what a deleted account had, as planning would: a stopped one, where there is
+        no other, holds it. None where the app has none that serves it."""
+        return choose_lane(
+            self._config.snapshot,
+            delivery.app_id,
+            self._channel,
+            country=delivery.country,
+            locale=delivery.locale,
+            hint=delivery.hint,
+            random=self._random,
+            avoid=self._lanes.stopped,
+        )

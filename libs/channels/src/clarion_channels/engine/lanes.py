@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from clarion_channels.engine.policies import LanePolicy, Policies
 from clarion_channels.engine.protection import Protection
-from clarion_channels.port import Provider, ProviderFactory, ProviderUnavailable, Receipts
+from clarion_channels.port import ForLane, Provider, ProviderFactory, ProviderUnavailable, Receipts
 from clarion_kit.sealing import Unsealable
 from clarion_kit.vocabulary import Channel, StopReason
 from clarion_ledger.config import ConfigCache, LaneConfig
@@ -35,6 +35,10 @@ class LaneUnusable(Exception):
 
 class LaneUnknown(LaneUnusable):
     """There is no such account, or it serves another channel."""
+
+
+class LaneDeleted(LaneUnknown):
+    """The account was deleted: what it had is routed again."""
 
 
 class Lane:
@@ -129,7 +133,8 @@ class Lanes:
         return self._policies.of(config.kind, config.limits)
 
     def apply_stops(self, stopped: Mapping[int, StopReason]) -> None:
-        """Take over what is stopped, and what goes on."""
+        """Take over what is stopped, and what goes on. What was deleted is closed when it has answered."""
+        self._let_go()
         for lane_id, lane in self._lanes.items():
             if lane.stop is not None and lane_id not in stopped:
                 lane.protection.reset()
@@ -137,16 +142,16 @@ class Lanes:
         self.stopped = dict(stopped)
 
     async def get(self, lane_id: int) -> Lane:
-        """Raises LaneUnusable (LaneUnknown where there is none of this channel), LedgerUnavailable."""
-        config = self._config.snapshot.lanes.get(lane_id)
-        if config is None:
-            config = (await self._config.look_again()).lanes.get(lane_id)
-        if config is None or config.channel is not self._channel:
-            raise LaneUnknown("no such account")
+        """Raises LaneUnusable (LaneUnknown where there is none of this channel, LaneDeleted where there was one),
+        LedgerUnavailable."""
+        if lane_id not in self._config.snapshot.lanes:
+            await self._config.look_again()
+        config = self._configured(lane_id)
         lane = self._lanes.get(lane_id)
         if lane is not None and lane.config.revision == config.revision:
             return lane
         async with self._making:
+            config = self._configured(lane_id)  # changed, perhaps, while others made theirs: no step back
             lane = self._lanes.get(lane_id)
             if lane is None or lane.config.revision != config.revision:
                 provider = await self._made(config)
@@ -163,6 +168,20 @@ class Lanes:
         closing = [lane.provider.close() for lane in self._lanes.values()]
         self._lanes.clear()
         await asyncio.gather(*closing, *self._retiring)
+
+    def _configured(self, lane_id: int) -> LaneConfig:
+        """The account as it is now. Raises LaneUnknown, LaneDeleted."""
+        config = self._config.snapshot.lanes.get(lane_id)
+        if config is None or config.channel is not self._channel:
+            raise LaneUnknown("no such account")
+        if config.deleted:
+            raise LaneDeleted("the account was deleted", config.app_id)
+        return config
+
+    def _let_go(self) -> None:
+        configured = self._config.snapshot.lanes
+        for lane_id in [id_ for id_ in self._lanes if id_ in configured and configured[id_].deleted]:
+            self._retire(self._lanes.pop(lane_id))
 
     def _retire(self, lane: Lane) -> None:
         retiring = asyncio.create_task(lane.retire())
@@ -184,6 +203,8 @@ class Lanes:
         factory = self._factories.get(config.kind)
         if factory is None:
             raise LaneUnusable(f"provider kind {config.kind!r} is not installed", config.app_id)
+        if isinstance(factory, ForLane):
+            factory = factory.for_lane(config.lane_id)
         try:
             sealer = await self._keys.sealer(config.app_id)
             settings = sealer.open("lane", config.name.encode(), "settings", config.settings)
@@ -194,6 +215,11 @@ class Lanes:
             raise LaneUnusable(f"the account's settings have {faulty.error_count()} faults", config.app_id) from faulty
         except ProviderUnavailable as away:
             raise LaneUnusable(str(away), config.app_id) from away
+        except OSError as file:
+            raise LaneUnusable(f"a file that the settings name: {type(file).__name__}", config.app_id) from file
+        except Exception as defect:  # of a plug-in of somebody else's: what it would send is held, not burned
+            log.exception("provider %s cannot be made", config.kind, extra={"lane": config.name})
+            raise LaneUnusable(f"the provider has a defect: {type(defect).__name__}", config.app_id) from defect
         if provider.timeout > self._longest_timeout:
             await provider.close()
             longest = self._longest_timeout.total_seconds()

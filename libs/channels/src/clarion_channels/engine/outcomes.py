@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from clarion_channels.outcome import Result
+from clarion_channels.receipt import normalise_id
 from clarion_kit.vocabulary import DeliveryState, Reason
 from clarion_ledger.dispatching import Claimed, Record
 
@@ -34,6 +35,13 @@ def unreadable(delivery: Claimed, why: str) -> Record:
     return Record(delivery, DeliveryState.DEAD_LETTERED, Reason.POISON, code=clean(f"unreadable: {why}", MAX_CODE))
 
 
+def orphaned(delivery: Claimed) -> Record:
+    """Its account was deleted, and no other may take it over."""
+    return Record(
+        delivery, DeliveryState.DEAD_LETTERED, Reason.PROVIDER_DELETED, code="no other account serves it", tried=False
+    )
+
+
 def abandoned(delivery: Claimed, *, to_blame: bool, rest: timedelta = ABANDONED) -> Record:
     """A delivery no provider was asked for: tried again later, and poison once it used up its attempts."""
     if to_blame and delivery.attempt >= delivery.max_attempts:
@@ -46,11 +54,7 @@ def clean(text: str, limit: int) -> str:
     return text.replace("\0", "").encode(errors="replace").decode()[:limit]
 
 
-def receipt_key(lane_id: int, result: Result) -> str:
-    """What a receipt of this message will be found by; empty where the provider gave no id.
-
-    The id is that of the first segment, in lower case without leading zeros, as the tracker's candidates are (carriers
-    write it differently in receipts). Receipts of later segments are not looked at yet.
-    """
-    first = result.provider_message_id.partition(",")[0].strip().lower()
-    return clean(f"{lane_id}:{first.lstrip('0') or first[:1]}", MAX_PROVIDER_ID) if first else ""
+def receipt_keys(lane_id: int, result: Result) -> tuple[str, ...]:
+    """What receipts of this message will be found by, one for each segment; "" for one that the provider did not take."""
+    ids = (normalise_id(id_) for id_ in result.receipt_ids)
+    return tuple(clean(f"{lane_id}:{id_}", MAX_PROVIDER_ID) if id_ else "" for id_ in ids)

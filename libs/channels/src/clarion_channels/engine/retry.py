@@ -61,7 +61,9 @@ def decide(
         case Outcome.BAD:
             return Decision(DeliveryState.FAILED, Reason.REFUSED)
         case Outcome.DEAD:
-            return Decision(DeliveryState.FAILED, Reason.ADDRESS_DEAD)
+            return Decision(
+                DeliveryState.FAILED, Reason.OPTED_OUT_AT_PROVIDER if result.opted_out else Reason.ADDRESS_DEAD
+            )
         case Outcome.UNKNOWN if at_most_once:
             return Decision(DeliveryState.FAILED, Reason.AMBIGUOUS, ambiguous=True)
     ambiguous = result.outcome is Outcome.UNKNOWN

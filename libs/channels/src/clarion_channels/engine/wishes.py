@@ -1,8 +1,8 @@
-"""The wishes gates once more, for deliveries whose recipient changed after they were planned."""
+"""The gates once more, for deliveries whose recipient changed after they were planned, and for those that rested."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import grpc
@@ -21,11 +21,14 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What the gates say today: a reason to cancel, or the address (sealed) as it is now."""
+    """What the gates say today: a reason to cancel, or the address (sealed) as it is now. `quiet_until`: the end of the quiet
+    hours that hold now, None where none do; `time_zone`: the recipient's."""
 
     cancelled: Reason | None
     address: bytes = b""
     rule: str = ""
+    quiet_until: datetime | None = None
+    time_zone: str = ""
 
 
 class Wishes(Protocol):
@@ -82,5 +85,7 @@ def _judge(claimed: Claimed, found: pb.Resolved) -> Again:
         return Again(Reason.ADDRESS_GONE if gone else Reason.WISH_CHANGED, rule=answer.rule)
     for address in answer.addresses:
         if address.address_id == claimed.address_id.bytes:
-            return Again(None, address.sealed)
+            quiet_ms = answer.quiet_until_ms
+            quiet_until = datetime.fromtimestamp(quiet_ms / 1_000, UTC) if quiet_ms else None
+            return Again(None, address.sealed, quiet_until=quiet_until, time_zone=found.time_zone)
     return Again(Reason.ADDRESS_GONE)

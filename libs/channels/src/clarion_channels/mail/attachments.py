@@ -10,8 +10,10 @@ from urllib.parse import quote
 from clarion_channels.mail.headers import HeaderError
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}", re.IGNORECASE)
-_CONTENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:@[A-Za-z0-9][A-Za-z0-9.-]{0,127})?")
+_CONTENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_PATH_OR_HIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls of the writing direction among them: they let "exe.fdp" read as "pdf.exe" and the other way round."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 !#$&+,.=@^_`{}~-]*")
 _UNENCODED = "!#$&+-.^_`|~"
 _MAX_NAME = 255
@@ -27,14 +29,27 @@ class Attachment:
     content_id: str = ""
 
 
+def is_media_type(text: str) -> bool:
+    """Whether it is the type of a file, without parameters; those of multiparts and messages are none."""
+    return _MEDIA_TYPE.fullmatch(text) is not None and not text.lower().startswith(("multipart/", "message/"))
+
+
+def is_content_id(text: str) -> bool:
+    """Whether it is what HTML may name as `cid:<text>`."""
+    return _CONTENT_ID.fullmatch(text) is not None
+
+
+def is_file_name(text: str) -> bool:
+    """Whether it names a file and nothing else: no path, no control character, none that turns the writing around."""
+    return text not in ("", ".", "..") and _PATH_OR_HIDDEN.search(text) is None
+
+
 def check_attachment(attachment: Attachment) -> None:
     """Raise `HeaderError` for a name, type or id that would break the header; multipart and message types included."""
-    if not _MEDIA_TYPE.fullmatch(attachment.media_type) or attachment.media_type.lower().startswith(
-        ("multipart/", "message/")
-    ):
+    if not is_media_type(attachment.media_type):
         raise HeaderError("Content-Type: not the media type of a file")
-    if attachment.content_id and not _CONTENT_ID.fullmatch(attachment.content_id):
-        raise HeaderError("Content-ID: not letters, digits, dots and hyphens, with one @ at most")
+    if attachment.content_id and not is_content_id(attachment.content_id):
+        raise HeaderError("Content-ID: not 1-64 letters, digits, dots, hyphens and underscores")
     if len(attachment.filename) > _MAX_NAME or _CONTROL.search(attachment.filename):
         raise HeaderError("Content-Disposition: a file name with a control character, or over 255 characters")
 
@@ -108,7 +123,7 @@ def _continuations(encoded: str) -> list[str]:
 
 def _digest(kind: str, content_type: str, attachments: Sequence[Attachment]) -> str:
     digest = hashlib.sha256(f"{kind} {content_type}".encode())
+    # Neither base64 nor quoted-printable text can hold "=_" (RFC 2045 §6.7), so the content need not be read for it.
     for each in attachments:
         digest.update(f" {each.filename!r} {each.media_type} {each.content_id} {len(each.content)} ".encode())
-        digest.update(each.content)
     return digest.hexdigest()[:24]

@@ -4,7 +4,6 @@ Whoever can send mail can send these, so nothing here recurses on what it reads:
 parts in each, and only headers are read of the returned mail.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +14,8 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from uuid import UUID
 
-from clarion_channels.excerpt import excerpt
-from clarion_channels.mail.receipt import Bounce, Event, MailReceipt, Malformed, delivery_id_of
-from clarion_channels.mail.verp import delivery_of
+from clarion_channels.mail.receipt import Event, Malformed, delivery_id_of, mail_receipt
+from clarion_channels.receipt import News, ProviderReceipt, Source
 
 MAX_BYTES = 512 * 1024
 MAX_RECIPIENTS = 100
@@ -25,7 +23,6 @@ _MAX_DEPTH = 3
 _MAX_PARTS = 10
 _MAX_FIELD = 998
 _STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
-_ADDRESS = re.compile(r"\S+@\S+")
 _TYPED = re.compile(r"\s*[A-Za-z0-9-]+\s*;\s*(.*)", re.DOTALL)
 _STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _RETURNED_TYPES = frozenset(
@@ -35,6 +32,8 @@ _HEADERS = BytesHeaderParser(policy=policy.compat32)
 
 DEAD_STATUSES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 """Enhanced codes that condemn the address (RFC 3463, RFC 7505): the same that SMTP answers DEAD with."""
+_NOT_ITS_FAULT = re.compile(r"5\.(2\.3|3\.4|4\.1|[567]\.\d{1,3})")
+"""Enhanced codes that blame the mail, its sender or the relay: too big, content, protocol, policy, authentication."""
 
 
 class Action(Enum):
@@ -64,46 +63,40 @@ class RecipientStatus:
     status: str
     final_recipient: str
     original_recipient: str = ""
-    diagnostic: str = ""
 
     @property
-    def bounce(self) -> Bounce | None:
-        if self.action is not Action.FAILED:
+    def news(self) -> News | None:
+        """What a failure says of the address."""
+        if self.action is not Action.FAILED or _NOT_ITS_FAULT.fullmatch(self.status):
             return None
-        return Bounce.HARD if self.status in DEAD_STATUSES else Bounce.SOFT
+        return News.HARD_BOUNCE if self.status in DEAD_STATUSES else News.SOFT_BOUNCE
 
 
 @dataclass(frozen=True, slots=True)
 class StatusNotification:
     """A whole notification.
 
-    `message_id` is the original mail's, without angle brackets; `envelope_id` that of MAIL FROM. `own_id` is the
-    notification's own Message-ID, or its SHA-256 where it has none.
+    `message_id` is the original mail's, without angle brackets; `envelope_id` that of MAIL FROM.
     """
 
     recipients: tuple[RecipientStatus, ...]
-    own_id: str
     message_id: str = ""
     envelope_id: str = ""
     date: datetime | None = None
 
-    def receipts(self, return_path: str = "") -> tuple[MailReceipt, ...]:
-        """One receipt per recipient. `return_path` is the address that the notification was sent to: where it names a
-        delivery (`verp`) it is trusted before anything that the notification says of itself."""
-        delivery = delivery_of(return_path) or self.delivery_id
+    def receipts(self) -> tuple[ProviderReceipt, ...]:
+        """One receipt per recipient, for the delivery that the notification names. Whoever has a signed return path trusts
+        that instead: anybody can write a notification."""
         return tuple(
-            MailReceipt(
+            mail_receipt(
                 _EVENTS[each.action],
-                f"{self.own_id}:{index}",
-                delivery,
-                message_id=self.message_id,
-                recipient=each.original_recipient or each.final_recipient,
-                occurred_at=self.date,
-                bounce=each.bounce,
+                delivery_id=self.delivery_id,
+                news=each.news,
                 code=each.status or each.action.value,
-                detail=excerpt(_ADDRESS.sub("(address)", each.diagnostic)),
+                at=self.date,
+                source=Source.BOUNCE_MAIL,
             )
-            for index, each in enumerate(self.recipients)
+            for each in self.recipients
         )
 
     @property
@@ -132,7 +125,6 @@ def parse(mail: bytes) -> StatusNotification:
     own = _HEADERS.parsebytes(head)
     return StatusNotification(
         recipients,
-        _id(own) or hashlib.sha256(mail).hexdigest(),
         message_id=_id(_HEADERS.parsebytes(found.returned)),
         envelope_id=_field(blocks[0], "Original-Envelope-Id"),
         date=_moment(_field(own, "Date")),
@@ -197,7 +189,6 @@ def _recipient(fields: "Message[str, str]") -> RecipientStatus | None:
         status[0] if status else "",
         _typed(_field(fields, "Final-Recipient")),
         _typed(_field(fields, "Original-Recipient")),
-        _typed(_field(fields, "Diagnostic-Code")),
     )
 
 

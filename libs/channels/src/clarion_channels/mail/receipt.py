@@ -1,98 +1,51 @@
-"""What came back for a mail, whichever way it came: event webhooks, SNS, delivery status notifications. Pure values.
+"""What happens to mails, and what that means for delivery and address; the same for webhooks, SNS and bounce mail. Pure."""
 
-Receipts repeat, come in any order and may precede the record of their own sending: dedupe by `event_id`, apply by rank.
-"""
-
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, IntEnum
+from enum import Enum
 from uuid import UUID
+
+from clarion_channels.receipt import News, ProviderReceipt, Source, normalise_id
+from clarion_kit.vocabulary import Receipt
 
 DELIVERY_ID = "clarion_delivery_id"
 """The name under which providers echo the delivery's id: custom argument, tag."""
 
 
-class Event(IntEnum):
+class Event(Enum):
     """What happened to the mail or what its reader did."""
 
-    ACCEPTED = 1
+    ACCEPTED = "accepted"
     """The provider took it, or a relay that reports no further."""
-    DELAYED = 2
+    DELAYED = "delayed"
     """Not delivered yet; the provider goes on trying."""
-    REJECTED = 3
+    REJECTED = "rejected"
     """The provider did not send it at all."""
-    BOUNCED = 4
+    BOUNCED = "bounced"
     """The recipient's side refused it."""
-    DELIVERED = 5
+    DELIVERED = "delivered"
     """The recipient's server took it."""
-    OPENED = 6
-    CLICKED = 7
-    COMPLAINED = 8
+    OPENED = "opened"
+    CLICKED = "clicked"
+    COMPLAINED = "complained"
     """The reader called it spam."""
-    UNSUBSCRIBED = 9
-
-    @property
-    def rank(self) -> int:
-        """A receipt may replace only one of lower rank; what a reader does outranks what servers say."""
-        return _RANKS[self]
-
-    @property
-    def failed(self) -> bool:
-        return self in (Event.REJECTED, Event.BOUNCED)
+    UNSUBSCRIBED = "unsubscribed"
 
 
-_RANKS = {
-    Event.ACCEPTED: 0,
-    Event.DELAYED: 1,
-    Event.REJECTED: 2,
-    Event.BOUNCED: 2,
-    Event.DELIVERED: 3,
-    Event.UNSUBSCRIBED: 3,
-    Event.COMPLAINED: 3,
-    Event.OPENED: 4,
-    Event.CLICKED: 5,
+_RECEIPTS = {
+    Event.REJECTED: Receipt.UNDELIVERED,
+    Event.BOUNCED: Receipt.UNDELIVERED,
+    Event.DELIVERED: Receipt.DELIVERED,
+    # Whoever complains or unsubscribes has it.
+    Event.COMPLAINED: Receipt.DELIVERED,
+    Event.UNSUBSCRIBED: Receipt.DELIVERED,
+    Event.OPENED: Receipt.SEEN,
+    Event.CLICKED: Receipt.CLICKED,
 }
-
-
-class Bounce(Enum):
-    """Whether a failure condemns the address."""
-
-    HARD = "hard"
-    """The address is dead."""
-    SOFT = "soft"
-    """Mailbox full, policy, content, or not known why: the address may be good."""
-
-
-class Suppression(Enum):
-    """Why the address must not be written to again."""
-
-    COMPLAINT = "complaint"
-    UNSUBSCRIBE = "unsubscribe"
-
-
-@dataclass(frozen=True, slots=True)
-class MailReceipt:
-    """One thing that came back, about one recipient.
-
-    `event_id` is the provider's own and the same in every repetition. `delivery_id` is None where the provider did not
-    echo it; then `provider_message_id` or `message_id` (the Message-ID field, without angle brackets) has to find it.
-    `bounce` and `suppression` hold whatever the rank says: a bounce that follows a delivery lowers no receipt and still
-    condemns the address. `machine`: an open by a proxy rather than by a person. `code` is for machines and free of
-    personal data, `detail` for a person, at most 256 characters with addresses removed.
-    """
-
-    event: Event
-    event_id: str
-    delivery_id: UUID | None
-    provider_message_id: str = ""
-    message_id: str = ""
-    recipient: str = ""
-    occurred_at: datetime | None = None
-    bounce: Bounce | None = None
-    suppression: Suppression | None = None
-    machine: bool = False
-    code: str = ""
-    detail: str = ""
+_NEWS = {
+    Event.DELIVERED: News.ARRIVED,
+    Event.COMPLAINED: News.COMPLAINT,
+    Event.UNSUBSCRIBED: News.UNSUBSCRIBED,
+}
 
 
 class Unauthentic(Exception):
@@ -101,6 +54,30 @@ class Unauthentic(Exception):
 
 class Malformed(ValueError):
     """The bytes are not what the provider documents; the text holds none of them."""
+
+
+def mail_receipt(
+    event: Event,
+    *,
+    delivery_id: UUID | None,
+    message_id: str = "",
+    news: News | None = None,
+    machine: bool = False,
+    code: str = "",
+    at: datetime | None = None,
+    source: Source = Source.PROVIDER,
+) -> ProviderReceipt:
+    """The receipt of an event. `message_id`: the provider's id where it names this one mail. `news`: what the event says of
+    the address, where that does not follow from the event. `machine`: an open by a proxy rather than by a person."""
+    return ProviderReceipt(
+        (normalise_id(message_id),) if message_id else (),
+        None if machine else _RECEIPTS.get(event),
+        code,
+        delivery_id,
+        news or _NEWS.get(event),
+        at,
+        source,
+    )
 
 
 def delivery_id_of(text: str) -> UUID | None:

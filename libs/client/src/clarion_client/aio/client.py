@@ -18,6 +18,7 @@ from clarion_client.aio.bulk import send_many
 from clarion_client.aio.core import AsyncCore, TimedCaller
 from clarion_client.aio.services import (
     AsyncApps,
+    AsyncBroadcasts,
     AsyncBudgets,
     AsyncCategories,
     AsyncDeadLetters,
@@ -25,7 +26,10 @@ from clarion_client.aio.services import (
     AsyncProviders,
     AsyncRecipients,
     AsyncRoutes,
+    AsyncSchedules,
+    AsyncSuppressions,
     AsyncTemplates,
+    AsyncTopics,
     AsyncTracking,
 )
 from clarion_client.aio.stream import MAX_UNANSWERED, send_stream
@@ -51,7 +55,11 @@ class AsyncClient(NotificationCalls, AsyncService):
         self.providers = AsyncProviders(caller)
         self.routes = AsyncRoutes(caller)
         self.budgets = AsyncBudgets(caller)
+        self.broadcasts = AsyncBroadcasts(caller)
+        self.schedules = AsyncSchedules(caller)
+        self.suppressions = AsyncSuppressions(caller)
         self.dead_letters = AsyncDeadLetters(caller)
+        self.topics = AsyncTopics(caller)
         self.tracking = AsyncTracking(caller)
 
     @classmethod

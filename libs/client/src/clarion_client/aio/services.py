@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 
+from clarion.broadcast.v1 import broadcast_service_pb2
 from clarion.deadletter.v1 import dead_letter_service_pb2
 from clarion.notification.v1 import state_pb2
+from clarion.schedule.v1 import schedule_service_pb2
+from clarion.suppression.v1 import suppression_pb2
 from clarion_client._rpc import AsyncService
-from clarion_client.calls import dead_letters
+from clarion_client.calls import dead_letters, suppressions
 from clarion_client.calls.apps import AppCalls
+from clarion_client.calls.broadcasts import LIST_BROADCASTS, BroadcastCalls
 from clarion_client.calls.budgets import BudgetCalls
 from clarion_client.calls.categories import CategoryCalls
 from clarion_client.calls.dead_letters import LIST_DEAD_LETTERS, DeadLetterCalls
@@ -15,7 +19,10 @@ from clarion_client.calls.preferences import PreferenceCalls
 from clarion_client.calls.providers import ProviderCalls
 from clarion_client.calls.recipients import UPSERT_MANY, RecipientCalls, UpsertOutcome, upsert_chunks, upsert_outcomes
 from clarion_client.calls.routes import RouteCalls
+from clarion_client.calls.schedules import LIST_SCHEDULES, ScheduleCalls
+from clarion_client.calls.suppressions import LIST_SUPPRESSED, SuppressionCalls
 from clarion_client.calls.templates import TemplateCalls
+from clarion_client.calls.topics import TopicCalls
 from clarion_client.calls.tracking import TrackingCalls
 from clarion_client.enums import Channel
 from clarion_client.recipient import RecipientLike
@@ -68,8 +75,57 @@ class AsyncBudgets(BudgetCalls, AsyncService):
     """`client.budgets`"""
 
 
+class AsyncBroadcasts(BroadcastCalls, AsyncService):
+    """`client.broadcasts`"""
+
+    async def list(self, limit: int = 50) -> list[broadcast_service_pb2.Broadcast]:
+        """The newest broadcasts, at most 500 of them. Raises InvalidArgument (INVALID_FIELD)."""
+        request = broadcast_service_pb2.ListBroadcastsRequest(page_size=limit)
+        return [*(await self._caller.call(LIST_BROADCASTS, request)).broadcasts]
+
+
+class AsyncSchedules(ScheduleCalls, AsyncService):
+    """`client.schedules`"""
+
+    async def list(self) -> AsyncIterator[schedule_service_pb2.Schedule]:
+        """The app's schedules by name, page after page."""
+        request = schedule_service_pb2.ListSchedulesRequest()
+        while True:
+            page = await self._caller.call(LIST_SCHEDULES, request)
+            for schedule in page.schedules:
+                yield schedule
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+
+class AsyncTopics(TopicCalls, AsyncService):
+    """`client.topics`"""
+
+
 class AsyncTracking(TrackingCalls, AsyncService):
     """`client.tracking`"""
+
+
+class AsyncSuppressions(SuppressionCalls, AsyncService):
+    """`client.suppressions`"""
+
+    async def list(
+        self,
+        *,
+        channel: Channel | None = None,
+        reason: suppression_pb2.SuppressionReason.ValueType = suppression_pb2.SUPPRESSION_REASON_UNSPECIFIED,
+        page_size: int = 100,
+    ) -> AsyncIterator[suppression_pb2.Suppressed]:
+        """What is on the list, latest first, page after page. Raises InvalidArgument (INVALID_FIELD)."""
+        request = suppressions.list_request(channel, reason, page_size)
+        while True:
+            page = await self._caller.call(LIST_SUPPRESSED, request)
+            for suppressed in page.suppressed:
+                yield suppressed
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
 
 class AsyncDeadLetters(DeadLetterCalls, AsyncService):

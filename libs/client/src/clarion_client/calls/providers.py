@@ -27,7 +27,7 @@ class ProviderCalls:
         """Creates or replaces an account; `settings` as its kind documents, credentials included, never shown again;
         `limits` None: those of its kind.
 
-        Raises InvalidArgument (INVALID_FIELD, PROVIDER_NOT_FOUND, PROVIDER_SETTINGS_INVALID).
+        Raises InvalidArgument (INVALID_FIELD, PROVIDER_NOT_FOUND, PROVIDER_SETTINGS_INVALID), AlreadyExists (NAME_TAKEN).
         """
         return pb.PutProviderRequest(
             app=app,
@@ -52,5 +52,5 @@ class ProviderCalls:
 
     @_contract.rpc("DeleteProvider", pb.DeleteProviderRequest, pb.DeleteProviderResponse)
     def delete(self, app: str, name: str) -> pb.DeleteProviderRequest:
-        """Removes an account. Raises Unimplemented (NOT_BUILT) until it is built."""
+        """Removes an account for good; what is in flight on it is routed again. Raises NotFound (PROVIDER_NOT_FOUND)."""
         return pb.DeleteProviderRequest(app=app, name=name)

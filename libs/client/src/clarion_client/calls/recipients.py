@@ -38,12 +38,15 @@ class RecipientCalls:
         return pb.GetRecipientRequest(recipient_id=recipient_id)
 
     @_contract.rpc("RegisterAddress", pb.RegisterAddressRequest, pb.RegisterAddressResponse)
-    def register_address(self, recipient_id: str, address: address_pb2.Address) -> pb.RegisterAddressRequest:
-        """Registers an address at app start or sign-up: new, refreshed, or taken over from another recipient.
+    def register_address(
+        self, recipient_id: str, address: address_pb2.Address, *, facts: pb.AddressFacts | None = None
+    ) -> pb.RegisterAddressRequest:
+        """Registers an address at app start or sign-up: new, refreshed, or taken over from another recipient. `facts`
+        (app version, device name, verified) replace what is stored of it; None keeps that.
 
-        Raises NotFound (RECIPIENT_NOT_FOUND), InvalidArgument (INVALID_ADDRESS).
+        Raises NotFound (RECIPIENT_NOT_FOUND), InvalidArgument (INVALID_ADDRESS, INVALID_FIELD).
         """
-        return pb.RegisterAddressRequest(recipient_id=recipient_id, address=address)
+        return pb.RegisterAddressRequest(recipient_id=recipient_id, address=address, facts=facts)
 
     @_contract.rpc("RemoveAddress", pb.RemoveAddressRequest, pb.RemoveAddressResponse)
     def remove_address(self, recipient_id: str, address: str | address_pb2.Address) -> pb.RemoveAddressRequest:
@@ -51,6 +54,28 @@ class RecipientCalls:
         if isinstance(address, str):
             return pb.RemoveAddressRequest(recipient_id=recipient_id, address_id=address)
         return pb.RemoveAddressRequest(recipient_id=recipient_id, address=address)
+
+    @_contract.rpc("ExportRecipient", pb.ExportRecipientRequest, pb.ExportRecipientResponse)
+    def export(self, recipient_id: str) -> pb.ExportRecipientRequest:
+        """Everything that is kept of a person, opened. Raises NotFound (RECIPIENT_NOT_FOUND)."""
+        return pb.ExportRecipientRequest(recipient_id=recipient_id)
+
+    @_contract.rpc("MergeRecipients", pb.MergeRecipientsRequest, pb.MergeRecipientsResponse)
+    def merge(self, into_recipient_id: str, from_recipient_id: str) -> pb.MergeRecipientsRequest:
+        """Makes two recipients of one person one; the second id goes on as another name of the first. Of wishes the
+        stricter holds.
+
+        Raises NotFound (RECIPIENT_NOT_FOUND), InvalidArgument (INVALID_FIELD: into itself, one was merged elsewhere).
+        """
+        return pb.MergeRecipientsRequest(into_recipient_id=into_recipient_id, from_recipient_id=from_recipient_id)
+
+    @_contract.rpc("EraseRecipient", pb.EraseRecipientRequest, pb.EraseRecipientResponse)
+    def erase(self, recipient_id: str) -> pb.EraseRecipientRequest:
+        """Removes a person and everything personal; what is in flight ends cancelled. Cannot be undone.
+
+        Raises NotFound (RECIPIENT_NOT_FOUND) for one that never was.
+        """
+        return pb.EraseRecipientRequest(recipient_id=recipient_id)
 
 
 def upsert_chunks(recipients: Iterable[RecipientLike]) -> Iterator[pb.UpsertRecipientsRequest]:

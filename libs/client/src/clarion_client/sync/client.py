@@ -21,6 +21,7 @@ from clarion_client.sync.bulk import send_many
 from clarion_client.sync.core import SyncCore, TimedCaller
 from clarion_client.sync.services import (
     Apps,
+    Broadcasts,
     Budgets,
     Categories,
     DeadLetters,
@@ -28,7 +29,10 @@ from clarion_client.sync.services import (
     Providers,
     Recipients,
     Routes,
+    Schedules,
+    Suppressions,
     Templates,
+    Topics,
     Tracking,
 )
 
@@ -54,7 +58,11 @@ class Client(NotificationCalls, SyncService):
         self.providers = Providers(caller)
         self.routes = Routes(caller)
         self.budgets = Budgets(caller)
+        self.broadcasts = Broadcasts(caller)
+        self.schedules = Schedules(caller)
+        self.suppressions = Suppressions(caller)
         self.dead_letters = DeadLetters(caller)
+        self.topics = Topics(caller)
         self.tracking = Tracking(caller)
 
     @classmethod

@@ -35,6 +35,7 @@ class ReasonName(StrEnum):
     RETRIES_EXHAUSTED = "retries_exhausted"
     POISON = "poison"
     HELD_TOO_LONG = "held_too_long"
+    PROVIDER_DELETED = "provider_deleted"
 
     @property
     def reason(self) -> state_pb2.Reason.ValueType:

@@ -5,9 +5,23 @@ import logging
 import typer
 
 from clarion_kit import tls
-from clarion_local.cli import apps, budgets, dead_letters, ledger, migrating, providers, recipients, templates
+from clarion_local.cli import (
+    apps,
+    broadcasts,
+    budgets,
+    dead_letters,
+    ledger,
+    migrating,
+    providers,
+    recipients,
+    schedules,
+    suppressions,
+    template_life,
+    topics,
+)
 from clarion_local.cli.auditing import audit_
 from clarion_local.cli.demonstrating import demo
+from clarion_local.cli.explaining import explain
 from clarion_local.cli.following import cancel, get, list_
 from clarion_local.cli.queues import queues
 from clarion_local.cli.sending import send
@@ -34,8 +48,13 @@ def build() -> typer.Typer:
     app.command("get", rich_help_panel=notifications)(get)
     app.command("list", rich_help_panel=notifications)(list_)
     app.command("cancel", rich_help_panel=notifications)(cancel)
+    app.command("explain", rich_help_panel=notifications)(explain)
+    app.add_typer(broadcasts.app, name="broadcasts", rich_help_panel=notifications)
+    app.add_typer(schedules.app, name="schedules", rich_help_panel=notifications)
     app.add_typer(recipients.app, name="recipients", rich_help_panel=notifications)
-    app.add_typer(templates.app, name="templates", rich_help_panel=notifications)
+    app.add_typer(suppressions.app, name="suppressions", rich_help_panel=notifications)
+    app.add_typer(topics.app, name="topics", rich_help_panel=notifications)
+    app.add_typer(template_life.app, name="templates", rich_help_panel=notifications)
     app.add_typer(providers.categories, name="categories", rich_help_panel=notifications)
     app.add_typer(apps.apps, name="apps", rich_help_panel=operators)
     app.add_typer(apps.keys, name="keys", rich_help_panel=operators)

@@ -54,10 +54,17 @@ def list_(session: Session, app_name: Annotated[str, typer.Argument(metavar="APP
         session.out.document(to_json(answer))
         return
     rows = [
-        (views.channel(found.channel), found.name, found.kind, _provider_state(found), found.stop.detail)
+        (
+            views.channel(found.channel),
+            found.name,
+            str(found.number),
+            found.kind,
+            _provider_state(found),
+            found.stop.detail,
+        )
         for found in answer.providers
     ]
-    session.out.show(table("", ("channel", "name", "kind", "state", "why"), rows))
+    session.out.show(table("", ("channel", "name", "number", "kind", "state", "why"), rows))
 
 
 @app.command()
@@ -83,6 +90,18 @@ def resume(
     """Let a stopped account go on, whatever stopped it; what was held is sent."""
     session.client.providers.resume(app_name, name)
     session.out.show(f"{name} of {app_name} goes on")
+
+
+@app.command()
+@connected(Identity.OPERATOR)
+def delete(
+    session: Session,
+    app_name: Annotated[str, typer.Argument(metavar="APP")],
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+) -> None:
+    """Remove an account and destroy its credentials. What is in flight on it is routed again."""
+    session.client.providers.delete(app_name, name)
+    session.out.show(f"{name} of {app_name} is gone; what was in flight on it is routed again")
 
 
 def _provider_state(found: provider_service_pb2.Provider) -> str:

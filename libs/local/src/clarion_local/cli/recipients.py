@@ -1,4 +1,4 @@
-"""`clarion recipients`: import and get."""
+"""`clarion recipients`: import and get; persons.py has the rest."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ import typer
 
 from clarion.recipient.v1 import recipient_service_pb2 as pb
 from clarion_client import ClarionError
-from clarion_local.cli import views
+from clarion_local.cli import persons, views
 from clarion_local.cli.command import Session, connected
 from clarion_local.cli.connection import Identity
 from clarion_local.cli.failures import REFUSED, UsageFault
@@ -25,6 +25,7 @@ _SHOWN = 20
 """Bad records that are shown to a person; all of them go to --bad and to --json."""
 
 app = typer.Typer(no_args_is_help=True, help="People and where to reach them.")
+persons.add_to(app)
 
 
 class FileFormat(StrEnum):
@@ -128,6 +129,7 @@ def get(session: Session, recipient_id: Annotated[str, typer.Argument(metavar="I
                     + (" on" if choice.enabled else " off")
                     for choice in wishes.categories
                 ),
+                "attributes": ", ".join(f"{one.key}={one.value}" for one in recipient.attributes.attributes),
             },
         )
     )

@@ -15,6 +15,7 @@ from clarion_local.cli.connection import DEFAULT_APP
 from clarion_local.cli.failures import UsageFault
 from clarion_local.cli.remembered import AppKey, RememberedApps
 from clarion_local.practice import Practice
+from clarion_local.practising import open_accounts
 from clarion_local.stack import Endpoints, Options, Stack
 
 APP_SCOPES = ("send:*", "recipient:write", "template:write", "status:read", "deadletter:redrive")
@@ -78,8 +79,7 @@ async def _first_app(endpoints: Endpoints, practice: Practice, remembered: Remem
     ) as operator:
         if DEFAULT_APP not in {app.name for app in (await operator.apps.list()).apps}:
             await operator.apps.create(DEFAULT_APP)
-        for account in practice.accounts():
-            await operator.providers.put(DEFAULT_APP, account.name, account.kind, account.settings)
+        await open_accounts(operator, DEFAULT_APP, practice, endpoints.tracker_url)
         live = {
             key.app_key
             for key in (await operator.apps.list_keys(DEFAULT_APP)).keys

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from clarion.notification.v1 import notification_service_pb2 as pb
-from clarion_client import Content, Mail, Notification, Push
+from clarion_client import ChannelMode, Content, Mail, Notification, Push
 from clarion_client.notification import new_event_id
 from clarion_local.cli import views
 from clarion_local.cli.command import Session, connected
@@ -49,6 +49,10 @@ def send(
         datetime | None,
         typer.Option(parser=AHEAD, metavar="IN|TIME", help="Not after: 1h, or ISO 8601 with an offset."),
     ] = None,
+    escalate_seconds: Annotated[
+        float, typer.Option("--escalate", min=0, metavar="SECONDS", help="One channel after the other, so far apart.")
+    ] = 0.0,
+    digest: Annotated[str, typer.Option(metavar="KEY", help="Gather with others of this key into one.")] = "",
     event_id: Annotated[
         str, typer.Option(metavar="ID", help="Your id of the event: sending it again changes nothing.")
     ] = "",
@@ -59,7 +63,7 @@ def send(
     ] = 60.0,
 ) -> None:
     """Send one notification. Its template, or content per channel, and who gets it."""
-    content = _content(title, body, link, sms, subject, text, html)
+    content = content_of(title, body, link, sms, subject, text, html)
     try:
         notification = Notification(
             recipients=to,
@@ -74,6 +78,9 @@ def send(
             priority=priority.priority,
             deliver_at=at,
             expire_at=expire,
+            channel_mode=ChannelMode.ESCALATE if escalate_seconds else ChannelMode.ALL,
+            escalate_after=timedelta(seconds=escalate_seconds) if escalate_seconds else None,
+            digest_key=digest,
         ).to_proto()
     except ValueError as fault:
         raise UsageFault(str(fault)) from None
@@ -98,9 +105,12 @@ def send(
         raise typer.Exit(REFUSED)
 
 
-def _content(title: str, body: str, link: str, sms: str, subject: str, text: str, html: str) -> Content | None:
+def content_of(title: str, body: str, link: str, sms: str, subject: str, text: str, html: str) -> Content | None:
+    """The content that options name, None where they name none. Raises UsageFault."""
     if (text or html) and not subject:
         raise UsageFault("a mail needs --subject")
+    if subject and not text:
+        raise UsageFault("a mail needs --text, beside --html too")
     push = Push(title=title, body=body, link=link) if title or body or link else None
     mail = Mail(subject=subject, text=text, html=html) if subject else None
     if push is None and not sms and mail is None:

@@ -1,10 +1,11 @@
-"""`clarion templates`: put, list and preview."""
+"""`clarion templates`: put, list and preview; the rest is in template_life.py."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict, Parse, ParseError
+from google.protobuf.json_format import Parse, ParseError
 
 from clarion.template.v1 import template_service_pb2 as pb
 from clarion_client import ClarionError
@@ -28,11 +29,11 @@ def put(
 
     Every file is tried; exit 1 if any was refused. With --json one answer a line.
     """
-    templates = [(file, _read(file)) for file in _files(path)]
+    templates = [(file, read_template(file)) for file in template_files(path)]
     refused = 0
     for file, template in templates:
         try:
-            stored = _put(session, template, draft)
+            stored = session.client.templates.store(template, draft=draft)
         except ClarionError as error:
             shown = failure(error)
             if shown.exit_code != REFUSED:
@@ -49,15 +50,18 @@ def put(
         else:
             variables = ", ".join(stored.variables) or "none"
             session.out.show(f"{template.name} version {stored.version}, variables: {variables}")
+            show_warnings(session, stored.warnings)
     if refused:
         raise typer.Exit(REFUSED)
 
 
 @app.command("list")
 @connected(Identity.APP)
-def list_(session: Session) -> None:
+def list_(
+    session: Session, archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False
+) -> None:
     """List the app's templates."""
-    answer = session.client.templates.list()
+    answer = session.client.templates.list(include_archived=archived)
     if session.out.as_json:
         session.out.document(to_json(answer))
         return
@@ -76,11 +80,12 @@ def preview(
     version: Annotated[int, typer.Option(min=0, help="0: the published one.")] = 0,
     locale: Annotated[str, typer.Option(metavar="BCP47", help="Default: the template's own.")] = "",
     data: Annotated[str, typer.Option(metavar="JSON", help="Values; without them the samples are used.")] = "",
+    zone: Annotated[str, typer.Option(metavar="IANA", help="Zone that times are told in. Default: UTC.")] = "",
 ) -> None:
     """Render a template without sending it."""
     values = json_object(data, "--data") if data else None
     try:
-        answer = session.client.templates.preview(name, version=version, locale=locale, data=values)
+        answer = session.client.templates.preview(name, version=version, locale=locale, data=values, time_zone=zone)
     except ValueError as fault:
         raise UsageFault(str(fault)) from None
     if session.out.as_json:
@@ -103,17 +108,15 @@ def preview(
     )
 
 
-def _put(session: Session, template: pb.Template, draft: bool) -> pb.PutTemplateResponse:
-    return session.client.templates.put(
-        template.name,
-        {body.locale: body.content for body in template.bodies},
-        sample_data=MessageToDict(template.sample_data) if template.HasField("sample_data") else None,
-        default_locale=template.default_locale,
-        draft=draft,
-    )
+def show_warnings(session: Session, warnings: Sequence[pb.LintWarning]) -> None:
+    """One line each: where it is, what it is."""
+    for warning in warnings:
+        place = " ".join(part for part in (warning.locale, warning.content, warning.field) if part)
+        session.out.show(f"  warning: {place}: {warning.message}" if place else f"  warning: {warning.message}")
 
 
-def _files(path: Path) -> list[Path]:
+def template_files(path: Path) -> list[Path]:
+    """The file, or the *.json of a folder by name. Raises UsageFault where there are none."""
     if not path.is_dir():
         return [path]
     files = sorted(path.glob("*.json"))
@@ -122,7 +125,8 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> pb.Template:
+def read_template(file: Path) -> pb.Template:
+    """A template in protobuf's JSON form. Raises UsageFault."""
     template = pb.Template()
     try:
         Parse(read_text(file), template)

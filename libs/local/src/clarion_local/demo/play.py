@@ -21,6 +21,8 @@ from clarion_local.demo.matching import Mismatch, SentDelivery, compare
 from clarion_local.demo.practice_room import Entry, PracticeRoom
 from clarion_local.demo.progress import counting, watching
 from clarion_local.demo.report import DeliveryFact
+from clarion_local.demo.scenes.program import SUBSCRIBERS, play_all, play_night
+from clarion_local.demo.scenes.scene import Stage, Told
 from clarion_local.demo.sending import Handed, send_all, send_showcase
 from clarion_local.demo.settling import open_mails, until_settled
 from clarion_local.demo.shop import APP, Key, furnish, open_app, welcome
@@ -39,6 +41,7 @@ class Played:
     taken: int
     call_seconds: list[float]
     showcase: GetResponse
+    scenes: list[Told]
 
 
 class Play:
@@ -58,11 +61,17 @@ class Play:
         app_id = await admin.app_id_of(self._pool, APP)
         async with self._client(key.app_key, key.app_secret) as client:
             await furnish(client)
-            with counting(self._console, "Recipients", len(people)) as show:
-                await welcome(client, people, show)
             since = await record.now(self._pool)
             first = await asyncio.to_thread(self._room.entries)
-            handed, shown = await self._send(client, app_id, people, notifications, since)
+            run = secrets.token_hex(4)
+            stage = Stage(client, self._room, run)
+            async with asyncio.TaskGroup() as group:
+                night = group.create_task(play_night(stage))
+                with counting(self._console, "Recipients", len(people)) as show:
+                    await welcome(client, people, show)
+                with self._console.status("Single people: a cap, a digest, escalations, a broadcast"):
+                    scenes = await play_all(stage, [person.recipient_id for person in people[:SUBSCRIBERS]])
+                handed, shown = await self._send(client, app_id, people, Traffic.of(run, notifications - 1), since)
             entries = await asyncio.to_thread(self._taken_since, first)
             mails = [entry.n for entry in entries if entry.kind == "smtp"]
             opened = await open_mails(self._room, mails, partial(record.seen, self._pool, app_id, since))
@@ -76,6 +85,7 @@ class Play:
                 len(entries),
                 handed.call_seconds,
                 await client.get(shown),
+                [night.result(), *scenes],
             )
 
     def _people(self, count: int | None) -> list[Recipient]:
@@ -87,16 +97,15 @@ class Play:
 
     async def _open(self) -> Key:
         async with self._client(self._endpoints.admin_key, self._endpoints.admin_secret) as operator:
-            return await open_app(operator, self._practice)
+            return await open_app(operator, self._practice, self._endpoints.tracker_url)
 
     async def _send(
-        self, client: AsyncClient, app_id: int, people: list[Recipient], notifications: int, since: datetime
+        self, client: AsyncClient, app_id: int, people: list[Recipient], traffic: Traffic, since: datetime
     ) -> tuple[Handed, str]:
         """What came of handing in, and the id of the notification to show. Returns when everything has settled."""
-        run = secrets.token_hex(4)
         handed = Handed()
         before = await asyncio.to_thread(self._room.accepted)
-        with watching(self._console, notifications) as progress:
+        with watching(self._console, traffic.count + 1) as progress:
 
             async def look() -> record.Pending:
                 pending = await record.pending(self._pool, app_id, since)
@@ -104,10 +113,10 @@ class Play:
                 progress.update(handed.accepted, arrived, pending)
                 return pending
 
-            shown = await send_showcase(client, run, people)
+            shown = await send_showcase(client, traffic.run, people)
             handed.note(shown)
             async with asyncio.TaskGroup() as group:
-                group.create_task(send_all(client, Traffic.of(run, notifications - 1), people, handed))
+                group.create_task(send_all(client, traffic, people, handed))
                 settled = group.create_task(until_settled(look, lambda: not handed.finished))
             pending = settled.result()
         for error in handed.refused[:3]:

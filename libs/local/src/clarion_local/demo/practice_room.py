@@ -68,6 +68,11 @@ class PracticeRoom:
                 return
             after += len(lines)
 
+    def mail_to(self, mailbox: str, after: int) -> int | None:
+        """The number of the first mail to a mailbox beyond number `after`, None where there is none yet."""
+        taken = (entry for entry in self.ledger(after) if entry.accepted and entry.destination == mailbox)
+        return next((entry.n for entry in taken), None)
+
     def open_pixel(self, n: int) -> str | None:
         """The URL of the open pixel in mail `n`, None where it has none."""
         message: dict[str, dict[str, JsonValue]] = json.loads(self._get(f"messages/{n}"))

@@ -27,7 +27,7 @@ class Watch:
 
     def update(self, accepted: int, arrived: int, pending: Pending) -> None:
         self._progress.update(self._accepting, completed=accepted)
-        expected = arrived + pending.to_plan + pending.to_send + pending.to_retry + pending.resting
+        expected = arrived + pending.to_plan + pending.deliveries
         self._progress.update(self._arriving, completed=arrived, total=max(expected, 1), note=str(pending))
 
 

@@ -20,7 +20,9 @@ _PENDING = """
 SELECT (SELECT count(*) FROM ledger.plan_work WHERE app_id = $1) AS to_plan,
        (SELECT count(*) FROM ledger.schedule WHERE app_id = $1) AS scheduled,
        (SELECT count(*) FROM ledger.delivery_work WHERE app_id = $1 AND state = 4) AS to_retry,
-       (SELECT count(*) FROM ledger.delivery_work WHERE app_id = $1 AND state IN (5, 6, 7)) AS resting,
+       (SELECT count(*) FROM ledger.delivery_work WHERE app_id = $1 AND state = 5) AS deferred,
+       (SELECT count(*) FROM ledger.delivery_work WHERE app_id = $1 AND state = 6) AS held,
+       (SELECT count(*) FROM ledger.delivery_work WHERE app_id = $1 AND state = 7) AS waiting,
        (SELECT count(*) FROM ledger.delivery_work WHERE app_id = $1 AND state < 4) AS to_send,
        (SELECT count(*) FROM ledger.delivery WHERE app_id = $1 AND id >= ledger.uuid_floor($2)
             AND channel = $3 AND state = 20 AND receipt = 0) AS receipts
@@ -38,12 +40,19 @@ class Pending:
     scheduled: int
     to_send: int
     to_retry: int
-    resting: int
+    deferred: int
+    held: int
+    waiting: int
     receipts: int
 
     @property
     def total(self) -> int:
-        return self.to_plan + self.scheduled + self.to_send + self.to_retry + self.resting + self.receipts
+        return self.to_plan + self.scheduled + self.deliveries + self.receipts
+
+    @property
+    def deliveries(self) -> int:
+        """Those that have not ended."""
+        return self.to_send + self.to_retry + self.deferred + self.held + self.waiting
 
     def __str__(self) -> str:
         parts = {
@@ -51,7 +60,9 @@ class Pending:
             "scheduled": self.scheduled,
             "to send": self.to_send,
             "to retry": self.to_retry,
-            "held": self.resting,
+            "deferred": self.deferred,
+            "held": self.held,
+            "waiting": self.waiting,
             "receipts to come": self.receipts,
         }
         return ", ".join(f"{count} {what}" for what, count in parts.items() if count) or "nothing in flight"
@@ -68,7 +79,7 @@ async def pending(pool: Pool, app_id: int, since: datetime) -> Pending:
     """What is not finished now. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         row = await db.fetchrow(_PENDING, app_id, since, Channel.SMS)
-    return Pending(**dict(row)) if row else Pending(0, 0, 0, 0, 0, 0)
+    return Pending(**dict(row)) if row else Pending(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 async def seen(pool: Pool, app_id: int, since: datetime) -> int:

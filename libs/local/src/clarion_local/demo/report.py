@@ -9,6 +9,7 @@ from clarion_client import JsonValue
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason, Receipt
 from clarion_ledger.audit import Audit
 from clarion_local.demo.matching import Mismatch
+from clarion_local.demo.scenes.scene import Told
 
 _TERMINAL = (
     DeliveryState.SENT,
@@ -112,7 +113,8 @@ def first_try_seconds(deliveries: Iterable[DeliveryFact]) -> dict[Priority, list
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of one run. `wanted`: notifications handed in; `seconds`: the whole run, `ready_seconds` included."""
+    """The outcome of one run. `wanted`: notifications handed in, those of the scenes included; `seconds`: the whole run,
+    `ready_seconds` included."""
 
     wanted: int
     audit: Audit
@@ -120,6 +122,7 @@ class Report:
     mismatch: Mismatch
     seconds: float
     ready_seconds: float
+    scenes: Sequence[Told] = ()
 
     @property
     def faults(self) -> list[str]:
@@ -133,6 +136,7 @@ class Report:
             found.append(f"the audit found {self.audit.unaccounted} contradictions: {self.audit.findings}")
         if self.mismatch.count:
             found.append(f"{self.mismatch.count} deliveries and provider messages do not match")
+        found += [f"{scene.name}: {scene.fault}" for scene in self.scenes if scene.fault]
         return found
 
     def summary(self) -> dict[str, JsonValue]:
@@ -146,6 +150,7 @@ class Report:
             "provider_mismatch": self.mismatch.count,
             "seconds": round(self.seconds, 2),
             "ready_seconds": round(self.ready_seconds, 2),
+            "scenes": {scene.name: dict(scene.facts) for scene in self.scenes},
             "channels": {
                 channel.slug: {
                     "sent": funnel.states.get(DeliveryState.SENT, 0),

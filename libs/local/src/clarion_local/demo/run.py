@@ -52,13 +52,15 @@ async def run(options: DemoOptions, console: Console | None = None) -> Report:
         async with db.pool(place.endpoints.database_url, size=2, application="demo") as pool:
             played = await Play(place.endpoints, practice, pool, console).run(options.recipients, options.notifications)
         report = Report(
-            wanted=options.notifications,
+            wanted=options.notifications + sum(scene.notifications for scene in played.scenes),
             audit=played.audit,
             deliveries=played.deliveries,
             mismatch=played.mismatch,
             seconds=time.monotonic() - began,
             ready_seconds=place.ready_seconds,
+            scenes=played.scenes,
         )
+        show.scenes(console, report)
         show.funnel(console, report)
         show.latencies(console, report, played.call_seconds)
         show.timeline(console, played.showcase)

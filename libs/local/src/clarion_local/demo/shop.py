@@ -5,15 +5,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from clarion.category.v1.category_service_pb2 import Category, Guarantee
+from clarion.category.v1.category_service_pb2 import Category, GateAction, Guarantee
 from clarion.recipient.v1.recipient_service_pb2 import Recipient
 from clarion_client import AlreadyExists, AsyncClient, ClarionError
 from clarion_local.demo.templating import shop_templates
 from clarion_local.practice import Practice
+from clarion_local.practising import open_accounts
 
 APP = "shop"
 SCOPES = ("send:*", "recipient:write", "template:write", "status:read")
 SECURITY, TRANSACTIONAL, MARKETING = "security", "transactional", "marketing"
+REMINDER, ACTIVITY = "reminder", "activity"
+OFFERS_A_DAY = 3
+DIGEST_WINDOW = timedelta(seconds=3)
 _MAX_ATTEMPTS = 4
 """Retries end within seconds, so that a broken address becomes a dead letter while one watches."""
 
@@ -30,12 +34,12 @@ class ImportFailed(Exception):
     """Recipients were refused; the message names the first and why."""
 
 
-async def open_app(operator: AsyncClient, practice: Practice) -> Key:
-    """The app (made at the first run), a new key, and an account with each provider of the sandbox. Raises ClarionError."""
+async def open_app(operator: AsyncClient, practice: Practice, tracker_url: str) -> Key:
+    """The app (made at the first run), a new key, and an account with each provider of the sandbox, which report to the
+    tracker. Raises ClarionError, OSError."""
     with suppress(AlreadyExists):
         await operator.apps.create(APP)
-    for account in practice.accounts():
-        await operator.providers.put(APP, account.name, account.kind, account.settings)
+    await open_accounts(operator, APP, practice, tracker_url)
     made = await operator.apps.create_key(APP, SCOPES)
     return Key(made.key.app_key, made.app_secret)
 
@@ -63,13 +67,18 @@ async def welcome(client: AsyncClient, recipients: Sequence[Recipient], progress
 
 
 def shop_categories() -> list[Category]:
-    """One-time codes at most once, order updates, and promotions: at most three deliveries a day to one person."""
+    """One-time codes at most once, order updates, and promotions: at most three deliveries a day to one person, none in
+    quiet hours. Reminders wait for the end of quiet hours; activity gathers to digests."""
     security = Category(name=SECURITY, critical=True, guarantee=Guarantee.GUARANTEE_AT_MOST_ONCE)
     security.time_to_live.FromTimedelta(timedelta(minutes=10))
     transactional = Category(name=TRANSACTIONAL, guarantee=Guarantee.GUARANTEE_AT_LEAST_ONCE)
     marketing = Category(name=MARKETING, guarantee=Guarantee.GUARANTEE_AT_LEAST_ONCE)
-    cap = marketing.caps.add(limit=3)
+    cap = marketing.caps.add(limit=OFFERS_A_DAY)
     cap.window.FromTimedelta(timedelta(days=1))
-    for category in (security, transactional, marketing):
+    reminder = Category(name=REMINDER, quiet_hours_action=GateAction.GATE_ACTION_DEFER)
+    activity = Category(name=ACTIVITY)
+    activity.digest_window.FromTimedelta(DIGEST_WINDOW)
+    categories = [security, transactional, marketing, reminder, activity]
+    for category in categories:
         category.max_attempts = _MAX_ATTEMPTS
-    return [security, transactional, marketing]
+    return categories

@@ -42,6 +42,14 @@ def funnel(console: Console, report: Report) -> None:
     console.print(table)
 
 
+def scenes(console: Console, report: Report) -> None:
+    """What each scene came to, in a sentence."""
+    table = Table(title="What happened to single people", show_header=False)
+    for scene in report.scenes:
+        table.add_row("[red]✗[/]" if scene.fault else "[green]✓[/]", scene.name.replace("_", " "), scene.line)
+    console.print(table)
+
+
 def latencies(console: Console, report: Report, call_seconds: Sequence[float]) -> None:
     """Percentiles in milliseconds."""
     table = Table(title="Latency in ms; deliveries: of first attempts")

@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from clarion.types.v1.content_pb2 import Content
 from clarion_client import JsonValue
 
-NAMES = ("one-time-code", "order-update", "promotion")
+NAMES = ("one-time-code", "order-update", "promotion", "answers")
 _MARK = re.compile(r"\[\[([a-z_]+)\]\]")
 
 

@@ -42,6 +42,11 @@ class Traffic:
         codes, orders = int(notifications * _CODES), int(notifications * _ORDERS)
         return cls(run, codes, orders, notifications - codes - orders)
 
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.codes + self.orders + self.promotions
+
     def one_time_codes(self, people: Sequence[Recipient]) -> Iterator[Notification]:
         """Urgent, by push and SMS."""
         random = Random(f"{SEED} codes")

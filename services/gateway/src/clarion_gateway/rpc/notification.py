@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion.notification.v1.notification_service_pb2_grpc import NotificationServiceServicer
 from clarion.notification.v1.state_pb2 import GateTrail
+from clarion_gateway.explainer import Explainer
 from clarion_gateway.intake import Intake
 from clarion_gateway.moments import moment
 from clarion_gateway.rpc.paging import page_size, page_token, parse_page_token
@@ -20,7 +21,7 @@ from clarion_kit.rpc.interceptor import Authenticator
 from clarion_kit.sealing import recipient_reference
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import NotificationState
-from clarion_ledger import cancelling, reading
+from clarion_ledger import cancelling, reading, scheduling
 from clarion_ledger.accept import Accepted
 from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool
@@ -33,10 +34,13 @@ _SEND_STREAM = "/clarion.notification.v1.NotificationService/SendStream"
 
 
 class NotificationRpc(NotificationServiceServicer):
-    """Accepts, shows and cancels notifications of the caller's app."""
+    """Accepts, shows, explains and cancels notifications of the caller's app."""
 
-    def __init__(self, intake: Intake, pool: Pool, config: ConfigCache, door: Authenticator) -> None:
+    def __init__(
+        self, intake: Intake, explainer: Explainer, pool: Pool, config: ConfigCache, door: Authenticator
+    ) -> None:
         self._intake = intake
+        self._explainer = explainer
         self._pool = pool
         self._config = config
         self._door = door
@@ -151,11 +155,7 @@ class NotificationRpc(NotificationServiceServicer):
         notification_id = _uuid("notification_id", request.notification_id)
         done = await cancelling.cancel(self._pool, current_caller().app_id, notification_id)
         if done is None:
-            raise DomainError(
-                ErrorReason.NOTIFICATION_NOT_FOUND,
-                "no such notification",
-                metadata={"notification_id": str(notification_id)},
-            )
+            raise _not_found(notification_id)
         if not done.cancelled and done.unaffected and done.state is NotificationState.DONE:
             raise DomainError(
                 ErrorReason.NOT_CANCELLABLE, "nothing is in flight any more", metadata={"state": done.state.name}
@@ -165,6 +165,40 @@ class NotificationRpc(NotificationServiceServicer):
             cancelled_deliveries=done.cancelled,
             unaffected_deliveries=done.unaffected,
         )
+
+    async def Reschedule(
+        self,
+        request: pb.RescheduleRequest,
+        context: grpc.aio.ServicerContext[pb.RescheduleRequest, pb.RescheduleResponse],
+    ) -> pb.RescheduleResponse:
+        app_id = current_caller().app_id
+        notification_id = _uuid("notification_id", request.notification_id)
+        deliver_at, expire_at = _new_times(request, datetime.now(UTC))
+        moved = await scheduling.reschedule(self._pool, app_id, notification_id, deliver_at, expire_at)
+        if moved is None:
+            whole = await reading.whole(self._pool, app_id, notification_id)
+            if whole is None:
+                raise _not_found(notification_id)
+            raise DomainError(
+                ErrorReason.NOT_SCHEDULED,
+                "the notification does not wait for its time any more",
+                metadata={"state": whole.notification.state.name},
+            )
+        return pb.RescheduleResponse(deliver_at=_timestamp(moved.deliver_at), expire_at=_timestamp(moved.expire_at))
+
+    async def Explain(
+        self, request: pb.ExplainRequest, context: grpc.aio.ServicerContext[pb.ExplainRequest, pb.ExplainResponse]
+    ) -> pb.ExplainResponse:
+        caller = current_caller()
+        match request.WhichOneof("of"):
+            case "notification":
+                await self._intake.check(caller, request.notification)
+                return await self._explainer.dry_run(caller.app_id, request.notification)
+            case "notification_id":
+                notification_id = _uuid("notification_id", request.notification_id)
+                return await self._explainer.afterwards(caller.app_id, notification_id)
+            case _:
+                raise invalid_fields([FieldFault("of", "a notification or a notification_id is required")])
 
     async def _take_streamed(
         self, caller: Caller, notifications: list[pb.Notification]
@@ -191,6 +225,7 @@ class NotificationRpc(NotificationServiceServicer):
             expire_at=_timestamp(row.expire_at),
             trace_id=row.traceparent[3:35],
             recipient_count=row.recipient_count,
+            broadcast_id=str(row.broadcast_id) if row.broadcast_id else "",
         )
 
 
@@ -214,6 +249,31 @@ async def _gather(
             return gathered, False
         request = arrived.get_nowait()
     return gathered, True
+
+
+def _new_times(request: pb.RescheduleRequest, now: datetime) -> tuple[datetime, datetime | None]:
+    """Raises INVALID_FIELD, EXPIRY_IN_PAST."""
+    faults = Faults()
+    deliver_at = now
+    if faults.require("deliver_at", request.HasField("deliver_at"), "required"):
+        deliver_at = moment(faults, "deliver_at", request.deliver_at) or now
+        faults.require("deliver_at", deliver_at <= now + scheduling.MAX_AHEAD, "more than 366 days ahead")
+    expire_at = moment(faults, "expire_at", request.expire_at) if request.HasField("expire_at") else None
+    faults.raise_if_any()
+    # Its deadline moves as far as it does, so one that is moved into the past must not take it along.
+    deliver_at = max(deliver_at, now)
+    if expire_at is not None and expire_at <= deliver_at:
+        fault = "must be later than now and deliver_at"
+        raise DomainError(ErrorReason.EXPIRY_IN_PAST, f"expire_at {fault}", fields=[FieldFault("expire_at", fault)])
+    return deliver_at, expire_at
+
+
+def _not_found(notification_id: UUID) -> DomainError:
+    return DomainError(
+        ErrorReason.NOTIFICATION_NOT_FOUND,
+        "no such notification",
+        metadata={"notification_id": str(notification_id)},
+    )
 
 
 def _sent(accepted: Accepted) -> pb.SendResponse:

@@ -6,11 +6,11 @@ from clarion.provider.v1 import provider_service_pb2 as pb
 from clarion.provider.v1.provider_service_pb2_grpc import ProviderServiceServicer
 from clarion.routing.v1 import routing_service_pb2 as routing
 from clarion.routing.v1.routing_service_pb2_grpc import RoutingServiceServicer
+from clarion_gateway import places
 from clarion_gateway.limits import check_limits
-from clarion_gateway.plugins import ProviderKinds
+from clarion_gateway.plugins import ProviderKinds, proof_of_callbacks
 from clarion_gateway.rpc.fields import app_id_of
 from clarion_kit.errors import DomainError, ErrorReason
-from clarion_kit.rpc.unbuilt import not_built
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel, StopReason
 from clarion_ledger import admin, stops
@@ -47,7 +47,7 @@ class ProviderRpc(ProviderServiceServicer):
         faults.raise_if_any()
         app_id = await admin.app_id_of(self._pool, request.app)
         channel = await self._kinds.check(provider.kind, request.settings)
-        await admin.put_lane(
+        number = await admin.put_lane(
             self._pool,
             await self._keys.sealer(app_id),
             app_id,
@@ -58,7 +58,9 @@ class ProviderRpc(ProviderServiceServicer):
             enabled=provider.enabled,
             limits=provider.limits,
         )
-        stored = pb.Provider(name=provider.name, kind=provider.kind, enabled=provider.enabled, limits=provider.limits)
+        stored = pb.Provider(
+            name=provider.name, kind=provider.kind, enabled=provider.enabled, limits=provider.limits, number=number
+        )
         stored.channel = channel  # type: ignore[assignment]  # our numbers are the contract's (tested)
         return pb.PutProviderResponse(provider=stored)
 
@@ -71,7 +73,9 @@ class ProviderRpc(ProviderServiceServicer):
         response = pb.ListProvidersResponse()
         stopped = await stops.stopped(self._pool)
         for lane in await admin.lanes(self._pool, app_id):
-            found = response.providers.add(name=lane.name, kind=lane.kind, enabled=lane.enabled, limits=lane.limits)
+            found = response.providers.add(
+                name=lane.name, kind=lane.kind, enabled=lane.enabled, limits=lane.limits, number=lane.lane_id
+            )
             found.channel = lane.channel  # type: ignore[assignment]
             stop = stopped.get(lane.lane_id)
             if stop is not None:
@@ -111,14 +115,26 @@ class ProviderRpc(ProviderServiceServicer):
         for lane in await admin.lanes(self._pool, app_id):
             if lane.name == name:
                 return lane
-        raise DomainError(ErrorReason.PROVIDER_NOT_FOUND, f"there is no provider {name!r}", metadata={"provider": name})
+        raise _unknown(name)
 
     async def DeleteProvider(
         self,
         request: pb.DeleteProviderRequest,
         context: grpc.aio.ServicerContext[pb.DeleteProviderRequest, pb.DeleteProviderResponse],
     ) -> pb.DeleteProviderResponse:
-        raise not_built("clarion.provider.v1.ProviderService/DeleteProvider")
+        faults = Faults()
+        faults.name("app", request.app)
+        faults.name("name", request.name)
+        faults.raise_if_any()
+        app_id = await admin.app_id_of(self._pool, request.app)
+        sealer = await self._keys.sealer(app_id)
+        if not await admin.delete_lane(self._pool, sealer, app_id, request.name, proof_of_callbacks):
+            raise _unknown(request.name)
+        return pb.DeleteProviderResponse()
+
+
+def _unknown(name: str) -> DomainError:
+    return DomainError(ErrorReason.PROVIDER_NOT_FOUND, f"there is no provider {name!r}", metadata={"provider": name})
 
 
 class RoutingRpc(RoutingServiceServicer):
@@ -136,13 +152,24 @@ class RoutingRpc(RoutingServiceServicer):
         faults.name("app", request.app)
         faults.require("channel", request.channel in {channel.value for channel in Channel}, "unknown channel")
         faults.require("routes", len(request.routes) <= MAX_ROUTES, f"at most {MAX_ROUTES}")
+        seen: set[tuple[str, str]] = set()
         for position, route in enumerate(request.routes[:MAX_ROUTES]):
             with faults.within(f"routes[{position}]."):
                 faults.require(
-                    "country", not route.country or _is_country(route.country), "two capital letters or empty"
+                    "country",
+                    route.country in places.countries() | {""},
+                    "an ISO 3166-1 alpha-2 code in capital letters, or empty",
                 )
                 faults.text("locale", route.locale, max_bytes=35, required=False)
+                whom = route.country, route.locale.lower()
+                faults.require("country", whom not in seen, "there is a route of this country and locale already")
+                seen.add(whom)
+                faults.require(
+                    "by_receipts", not route.by_receipts or int(request.channel) == Channel.SMS, "only for SMS"
+                )
                 faults.require("targets", 1 <= len(route.targets) <= MAX_TARGETS, f"1 to {MAX_TARGETS} are required")
+                named = [target.provider for target in route.targets]
+                faults.require("targets", len(set(named)) == len(named), "a provider is named twice")
                 for place, target in enumerate(route.targets[:MAX_TARGETS]):
                     faults.name(f"targets[{place}].provider", target.provider)
                     faults.require(f"targets[{place}].weight", target.weight <= 100, "0 to 100")
@@ -161,7 +188,3 @@ class RoutingRpc(RoutingServiceServicer):
         app_id = await app_id_of(self._pool, request.app)
         found = await admin.routes(self._pool, app_id)
         return routing.ListRoutesResponse(routes=[routes for routes in found if request.channel in (0, routes.channel)])
-
-
-def _is_country(code: str) -> bool:
-    return len(code) == 2 and code.isascii() and code.isalpha() and code.isupper()

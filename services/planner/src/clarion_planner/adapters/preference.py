@@ -1,7 +1,7 @@
 """Preferences over the preference service's batch RPC."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from clarion.internal.preference.v1 import preference_service_pb2 as pb
 from clarion.internal.preference.v1.preference_service_pb2_grpc import PreferenceServiceStub
@@ -57,6 +57,9 @@ def _recipient(query: ResolveQuery, found: pb.Resolved) -> Recipient:
         country=found.country,
         channels={Channel(answer.channel): _facts(answer) for answer in found.channels},
         revision=found.revision,
+        time_zone=found.time_zone,
+        quiet_from=_moment(found.quiet_from_ms),
+        channel_order=tuple(Channel(channel) for channel in found.channel_order),
     )
 
 
@@ -64,5 +67,11 @@ def _facts(answer: pb.ChannelAnswer) -> ChannelFacts:
     if answer.gate:
         return ChannelFacts(Closed(Gate(answer.gate), Reason(answer.reason), answer.rule))
     return ChannelFacts(
-        None, tuple(AddressRef(found.address_id, found.sealed, found.hint) for found in answer.addresses)
+        None,
+        tuple(AddressRef(found.address_id, found.sealed, found.hint) for found in answer.addresses),
+        _moment(answer.quiet_until_ms),
     )
+
+
+def _moment(unix_ms: int) -> datetime | None:
+    return datetime.fromtimestamp(unix_ms / 1_000, UTC) if unix_ms else None

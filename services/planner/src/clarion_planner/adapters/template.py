@@ -43,6 +43,7 @@ def _item(query: RenderQuery) -> pb.RenderRequest.Item:
         version=query.version,
         locale=query.locale,
         data=query.data,
+        time_zone=query.time_zone,
         channels=query.channels,  # type: ignore[arg-type]  # our numbers are the contract's (tested)
     )
 

@@ -20,12 +20,12 @@ MAX_USED = 64
 """Addresses of a recipient that are used: the newest ones. Devices that fell silent must not pile up without end."""
 
 _REACHABLE = f"""
-SELECT q.position, r.locale, r.time_zone, r.country, r.wishes, r.revision,
+SELECT q.position, r.merged_into, r.locale, r.time_zone, r.country, r.wishes, r.revision,
        a.channel, uuid_send(a.address_id) AS address_id, a.sealed, a.hint,
        (SELECT s.reason FROM preference.suppression s WHERE s.address_id = a.address_id AND s.listed
         ORDER BY s.reason LIMIT 1) AS suppressed
 FROM unnest($1::int4[], $2::uuid[], $3::int4[]) WITH ORDINALITY AS q (app_id, recipient_ref, channels, position)
-JOIN preference.recipient r ON r.app_id = q.app_id AND r.recipient_ref = q.recipient_ref
+JOIN preference.recipient r ON r.app_id = q.app_id AND r.recipient_ref = q.recipient_ref AND r.erased_at IS NULL
 LEFT JOIN LATERAL (
     SELECT a.* FROM preference.address a
     WHERE a.app_id = q.app_id AND a.recipient_ref = q.recipient_ref AND a.status = 1 AND q.channels & (1 << a.channel) <> 0
@@ -41,6 +41,16 @@ class PostgresAddressBook:
         self._pool = pool
 
     async def reachable(self, sought: Sequence[Sought]) -> list[Reachable | None]:
+        found, merged = await self._reachable(sought)
+        if merged:
+            # Who was merged is seldom asked for: a second look costs the others nothing, a join would.
+            meant = [sought[place]._replace(recipient_ref=ref) for place, ref in merged.items()]
+            for place, one in zip(merged, (await self._reachable(meant))[0], strict=True):
+                found[place] = one
+        return found
+
+    async def _reachable(self, sought: Sequence[Sought]) -> tuple[list[Reachable | None], dict[int, bytes]]:
+        """What was found; and of aliases, by their position, whom they mean."""
         async with connection(self._pool) as db:
             rows = await db.fetch(
                 _REACHABLE,
@@ -49,7 +59,14 @@ class PostgresAddressBook:
                 [_bits(one.channels) for one in sought],
             )
         found: list[Reachable | None] = [None] * len(sought)
-        for position, locale, time_zone, country, wishes, revision, channel, address_id, sealed, hint, why_not in rows:
+        merged: dict[int, bytes] = {}
+        for row in rows:
+            position, into, locale, time_zone, country, wishes, revision, channel, address_id, sealed, hint, why_not = (
+                row
+            )
+            if into is not None:
+                merged[position - 1] = into.bytes
+                continue
             known = found[position - 1]
             if known is None:
                 known = found[position - 1] = Reachable(
@@ -64,7 +81,7 @@ class PostgresAddressBook:
                 known.suppressed.setdefault(channel, SuppressionReason(why_not))
             elif channel is not None:
                 known.addresses.setdefault(channel, []).append(SealedAddress(address_id, sealed, hint))
-        return found
+        return found, merged
 
     async def report_dead(self, addresses: Sequence[DeadAddress]) -> int:
         async with connection(self._pool) as db:

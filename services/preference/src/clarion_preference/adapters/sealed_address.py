@@ -4,16 +4,19 @@ import hashlib
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from clarion.recipient.v1 import recipient_service_pb2
 from clarion.types.v1 import address_pb2
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import AppSealer
 from clarion_ledger.keys import KeyRing
 from clarion_preference.adapters.number_hints import number_hint
 from clarion_preference.addresses import Address, PhoneNumber
-from clarion_preference.wire import address_from_proto, address_to_proto
+from clarion_preference.attributes import AddressFacts
+from clarion_preference.wire import address_from_proto, address_to_proto, facts_from_proto, facts_to_proto
 
 _TABLE = "address"
 _COLUMN = "address"
+_FACTS = "facts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,14 @@ def seal(sealer: AppSealer, app_id: int, address: Address) -> Stored:
 def unseal(sealer: AppSealer, id_: UUID, sealed: bytes) -> Address:
     """Raises Unsealable."""
     return address_from_proto(address_pb2.Address.FromString(sealer.open(_TABLE, id_.bytes, _COLUMN, sealed)))
+
+
+def seal_facts(sealer: AppSealer, id_: UUID, facts: AddressFacts) -> bytes:
+    return sealer.seal(_TABLE, id_.bytes, _FACTS, facts_to_proto(facts).SerializeToString())
+
+
+def unseal_facts(sealer: AppSealer, id_: UUID, sealed: bytes) -> AddressFacts:
+    """Raises Unsealable."""
+    return facts_from_proto(
+        recipient_service_pb2.AddressFacts.FromString(sealer.open(_TABLE, id_.bytes, _FACTS, sealed))
+    )

@@ -73,7 +73,7 @@ class PostgresSuppressionList:
         sealer = await app_sealer(self._keys, app_id)
         async with connection(self._pool) as db:
             rows = await db.fetch(_PAGE, app_id, limit, *(after or (None, None, None)), channel, reason)
-        return [_entry(sealer, row) for row in rows]
+        return [entry_of(sealer, row) for row in rows]
 
     async def report_reach(self, reached: Sequence[Reach]) -> int:
         async with connection(self._pool) as db:
@@ -141,7 +141,8 @@ async def _grow_late_owners(db: Connection, ids: Sequence[UUID]) -> None:
     await db.execute(_GROW_LATE_OWNERS, ids, _LONGEST_WRITE)
 
 
-def _entry(sealer: AppSealer, row: asyncpg.Record) -> Entry:
+def entry_of(sealer: AppSealer, row: asyncpg.Record) -> Entry:
+    """A row of the list, opened. Raises Unsealable."""
     id_: UUID = row["address_id"]
     return Entry(
         place=Place(row["since"], id_, row["reason"]),

@@ -8,11 +8,16 @@ import grpc
 from clarion.internal.preference.v1 import preference_service_pb2 as pb
 from clarion.internal.preference.v1 import preference_service_pb2_grpc as pb_grpc
 from clarion.notification.v1 import state_pb2
+from clarion_kit.clock import Clock
+from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.validate import NAME, Faults
 from clarion_kit.vocabulary import Channel
 from clarion_preference.domain import Question, closed_gate, switched
-from clarion_preference.ports import AddressBook, Directory, SuppressionList
-from clarion_preference.recipients import Reachable, Sought
+from clarion_preference.ports import AddressBook, Audiences, SuppressionList, WishBook
+from clarion_preference.quiet_answers import NEVER_QUIET, QuietAnswer, QuietAnswers
+from clarion_preference.recipients import Actor, Reachable, Sought, WishWay
+from clarion_preference.rpc.reading_audience import read_page
+from clarion_preference.rpc.reading_page import read_switches, read_whose, turned
 from clarion_preference.rpc.reading_reports import (
     MAX_ITEMS,
     read_dead,
@@ -21,6 +26,7 @@ from clarion_preference.rpc.reading_reports import (
     read_suppressions,
 )
 from clarion_preference.suppressions import Decided
+from clarion_preference.wire import channel_to_proto, wishes_to_proto
 
 Context = grpc.aio.ServicerContext[object, object]
 
@@ -31,10 +37,15 @@ _CHANNELS: Mapping[int, Channel] = {int(channel): channel for channel in Channel
 class InternalPreferenceRpc(pb_grpc.PreferenceServiceServicer):
     """Answers for the app of each item."""
 
-    def __init__(self, book: AddressBook, suppressions: SuppressionList, directory: Directory) -> None:
+    def __init__(
+        self, book: AddressBook, suppressions: SuppressionList, wishes: WishBook, audiences: Audiences, clock: Clock
+    ) -> None:
         self._book = book
         self._suppressions = suppressions
-        self._directory = directory
+        self._wishes = wishes
+        self._audiences = audiences
+        self._clock = clock
+        self._quiet = QuietAnswers()
 
     async def Resolve(self, request: pb.ResolveRequest, context: Context) -> pb.ResolveResponse:
         _check_queries(request.queries)
@@ -42,10 +53,12 @@ class InternalPreferenceRpc(pb_grpc.PreferenceServiceServicer):
             [Sought(query.app_id, query.recipient_ref, query.channels[:]) for query in request.queries]
         )
         response = pb.ResolveResponse()
+        now = self._clock.now()
         for query, reachable in zip(request.queries, found, strict=True):
             resolved = response.resolved.add()
             if reachable is not None:
-                _fill(resolved, query, reachable)
+                quiet = self._quiet.answer(reachable.wishes.windows, reachable.time_zone, now)
+                _fill(resolved, query, reachable, quiet)
         return response
 
     async def ReportDead(self, request: pb.ReportDeadRequest, context: Context) -> pb.ReportDeadResponse:
@@ -72,12 +85,41 @@ class InternalPreferenceRpc(pb_grpc.PreferenceServiceServicer):
         faults.require("channel", request.channel in _CHANNELS, "required")
         faults.raise_if_any()
         # Somebody who unsubscribes is not told that there are too many choices: categories bound their number.
-        revision = await self._directory.change_wishes_of(
+        revision = await self._wishes.change_wishes_of(
             request.app_id,
             UUID(bytes=request.recipient_ref),
             lambda wishes: switched(wishes, _CHANNELS[request.channel], request.category, enabled=False),
+            Actor(WishWay.ONE_CLICK),
         )
         return pb.UnsubscribeResponse(revision=revision)
+
+    async def ShowWishes(self, request: pb.ShowWishesRequest, context: Context) -> pb.ShowWishesResponse:
+        faults = Faults()
+        read_whose(faults, request)
+        faults.raise_if_any()
+        [found] = await self._book.reachable([Sought(request.app_id, request.recipient_ref, list(_CHANNELS))])
+        if found is None:
+            raise DomainError(ErrorReason.RECIPIENT_NOT_FOUND, "there is no such recipient")
+        used = {number for number, addresses in found.addresses.items() if addresses} | found.suppressed.keys()
+        return pb.ShowWishesResponse(
+            wishes=wishes_to_proto(found.wishes),
+            channels=[channel_to_proto(Channel(number)) for number in sorted(used)],
+        )
+
+    async def SwitchWishes(self, request: pb.SwitchWishesRequest, context: Context) -> pb.SwitchWishesResponse:
+        ref, switches = read_switches(request)
+        # As with Unsubscribe, categories bound the number of choices.
+        revision = await self._wishes.change_wishes_of(
+            request.app_id, ref, lambda wishes: turned(wishes, switches), Actor(WishWay.PAGE)
+        )
+        return pb.SwitchWishesResponse(revision=revision)
+
+    async def ListAudience(self, request: pb.ListAudienceRequest, context: Context) -> pb.ListAudienceResponse:
+        page = read_page(request)
+        response = pb.ListAudienceResponse(recipient_refs=await self._audiences.page(request.app_id, page))
+        if request.estimate:
+            response.estimated_total = await self._audiences.estimate(request.app_id, page.audience)
+        return response
 
 
 _NOTHING = Decided(0, ())
@@ -88,13 +130,18 @@ def _positions(refused: Sequence[int], positions: Sequence[int], decided: Decide
     return sorted([*refused, *(positions[place] for place in decided.unknown)])
 
 
-def _fill(resolved: pb.Resolved, query: pb.ResolveRequest.Query, reachable: Reachable) -> None:
+def _fill(resolved: pb.Resolved, query: pb.ResolveRequest.Query, reachable: Reachable, quiet: QuietAnswer) -> None:
     """Fills messages in place: building and then copying them costs twice as much."""
     resolved.found = True
     resolved.locale = reachable.locale
     resolved.time_zone = reachable.time_zone
     resolved.country = reachable.country
     resolved.revision = reachable.revision
+    if quiet is not NEVER_QUIET:
+        resolved.quiet_until_ms = quiet.until
+        resolved.quiet_from_ms = quiet.begins
+    if reachable.wishes.channel_order:
+        resolved.channel_order.extend(channel_to_proto(channel) for channel in reachable.wishes.channel_order)
     question = Question(query.category, query.critical, query.opt_in_required)
     for number in query.channels:
         addresses = reachable.addresses.get(number, ())
@@ -106,7 +153,7 @@ def _fill(resolved: pb.Resolved, query: pb.ResolveRequest.Query, reachable: Reac
             suppressed=reachable.suppressed.get(number),
         )
         if closed is None:
-            answer = resolved.channels.add(channel=number)
+            answer = resolved.channels.add(channel=number, quiet_until_ms=quiet.on(number))
             for address_id, sealed, hint in addresses:
                 answer.addresses.add(address_id=address_id, sealed=sealed, hint=hint)
         else:

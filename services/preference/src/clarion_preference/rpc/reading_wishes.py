@@ -3,9 +3,11 @@
 from clarion.recipient.v1 import recipient_service_pb2 as recipient
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel
-from clarion_preference.domain import ChoiceKey, QuietHours, Wishes
+from clarion_preference.domain import ChoiceKey, Wishes
+from clarion_preference.quiet import EVERY_DAY, QuietWindow
 
 MAX_CHOICES = 100
+MAX_WINDOWS = 14
 _MINUTES_A_DAY = 1440
 
 
@@ -17,6 +19,8 @@ def read_wishes(faults: Faults, path: str, message: recipient.Wishes) -> Wishes:
             channels_off=_channels_off(faults, message),
             choices=_choices(faults, message),
             quiet_hours=_quiet_hours(faults, message.quiet_hours) if message.HasField("quiet_hours") else None,
+            quiet_windows=_quiet_windows(faults, message),
+            channel_order=_channel_order(faults, message),
         )
 
 
@@ -53,10 +57,42 @@ def _choices(faults: Faults, message: recipient.Wishes) -> dict[ChoiceKey, bool]
     return choices
 
 
-def _quiet_hours(faults: Faults, message: recipient.QuietHours) -> QuietHours:
+def _quiet_hours(faults: Faults, message: recipient.QuietHours) -> QuietWindow:
     with faults.within("quiet_hours."):
-        for field, minute in (("start_minute", message.start_minute), ("end_minute", message.end_minute)):
-            faults.require(field, minute < _MINUTES_A_DAY, "must be 0-1439")
-        # An empty window and a whole day would look the same.
-        faults.require("end_minute", message.end_minute != message.start_minute, "must differ from start_minute")
-    return QuietHours(message.start_minute, message.end_minute)
+        _check_minutes(faults, message)
+    return QuietWindow(message.start_minute, message.end_minute)
+
+
+def _quiet_windows(faults: Faults, message: recipient.Wishes) -> tuple[QuietWindow, ...]:
+    if not faults.require("quiet_windows", len(message.quiet_windows) <= MAX_WINDOWS, f"more than {MAX_WINDOWS}"):
+        return ()
+    windows: list[QuietWindow] = []
+    for index, window in enumerate(message.quiet_windows):
+        with faults.within(f"quiet_windows[{index}]."):
+            _check_minutes(faults, window)
+            weekdays = frozenset(window.weekdays)
+            faults.require("weekdays", weekdays <= EVERY_DAY, "must be 1-7")
+            faults.require("weekdays", len(weekdays) == len(window.weekdays), "must not repeat")
+            channel = read_channel(faults, "channel", window.channel)
+        windows.append(QuietWindow(window.start_minute, window.end_minute, weekdays or EVERY_DAY, channel))
+    return tuple(windows)
+
+
+def _channel_order(faults: Faults, message: recipient.Wishes) -> tuple[Channel, ...]:
+    order: list[Channel] = []
+    for index, number in enumerate(message.channel_order):
+        field = f"channel_order[{index}]"
+        channel = read_channel(faults, field, number)
+        if channel is not None:
+            faults.require(field, channel not in order, "must not repeat")
+            order.append(channel)
+        elif number == 0:
+            faults.add(field, "required")
+    return tuple(order)
+
+
+def _check_minutes(faults: Faults, window: recipient.QuietHours | recipient.QuietWindow) -> None:
+    for field, minute in (("start_minute", window.start_minute), ("end_minute", window.end_minute)):
+        faults.require(field, minute < _MINUTES_A_DAY, "must be 0-1439")
+    # An empty window and a whole day would look the same.
+    faults.require("end_minute", window.end_minute != window.start_minute, "must differ from start_minute")

@@ -1,8 +1,7 @@
 """RecipientService: people and where they can be reached."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Never
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import grpc
@@ -11,15 +10,15 @@ from clarion.recipient.v1 import recipient_service_pb2 as pb
 from clarion.recipient.v1 import recipient_service_pb2_grpc as pb_grpc
 from clarion_kit.errors import DomainError, FieldFault, invalid_fields
 from clarion_kit.rpc.caller import current_caller
-from clarion_kit.rpc.unbuilt import not_built
 from clarion_kit.validate import Faults
 from clarion_preference.addresses import Address
-from clarion_preference.ports import Directory
-from clarion_preference.recipients import KnownAddress, RecipientUpdate, Upserted
+from clarion_preference.ports import Directory, People
+from clarion_preference.recipients import Actor, RecipientUpdate, Upserted
 from clarion_preference.rpc.faults import RequestFaults
+from clarion_preference.rpc.importing import import_all
 from clarion_preference.rpc.reading_address import read_address
-from clarion_preference.rpc.reading_recipient import read_recipient, read_recipient_id
-from clarion_preference.wire import channel_to_proto, wishes_to_proto
+from clarion_preference.rpc.reading_recipient import read_facts, read_recipient, read_recipient_id
+from clarion_preference.rpc.showing import show_address, show_everything, show_recipient
 
 Context = grpc.aio.ServicerContext[object, object]
 
@@ -30,12 +29,14 @@ _READ_AT_ONCE = 16
 class RecipientRpc(pb_grpc.RecipientServiceServicer):
     """Answers for the app of the caller."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, people: People) -> None:
         self._directory = directory
+        self._people = people
 
     async def UpsertRecipient(self, request: pb.UpsertRecipientRequest, context: Context) -> pb.UpsertRecipientResponse:
         update = read_recipient("recipient", request.recipient)
-        [result] = await self._directory.upsert(current_caller().app_id, [update])
+        caller = current_caller()
+        [result] = await self._directory.upsert(caller.app_id, [update], Actor(who=caller.key))
         if isinstance(result, DomainError):
             raise result
         return _stored(result)
@@ -48,7 +49,8 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
         faults.raise_if_any()
         read = await _read_each(request.recipients)
         sound = [update for update in read if isinstance(update, RecipientUpdate)]
-        stored = iter(await self._directory.upsert(current_caller().app_id, sound) if sound else ())
+        caller = current_caller()
+        stored = iter(await self._directory.upsert(caller.app_id, sound, Actor(who=caller.key)) if sound else ())
         return pb.UpsertRecipientsResponse(
             results=[_result(update if isinstance(update, DomainError) else next(stored)) for update in read]
         )
@@ -59,14 +61,8 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
         faults.raise_if_any()
         profile = await self._directory.profile(current_caller().app_id, recipient_id)
         return pb.GetRecipientResponse(
-            recipient=pb.Recipient(
-                recipient_id=profile.recipient_id,
-                locale=profile.locale,
-                time_zone=profile.time_zone,
-                country=profile.country,
-                wishes=wishes_to_proto(profile.wishes),
-            ),
-            addresses=[_shown(address) for address in profile.addresses],
+            recipient=show_recipient(profile),
+            addresses=[show_address(address) for address in profile.addresses],
             revision=profile.revision,
         )
 
@@ -74,9 +70,10 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
         faults = RequestFaults()
         recipient_id = read_recipient_id(faults, request.recipient_id)
         address = read_address(faults, "address", request.address)
+        facts = read_facts(faults, request.facts) if request.HasField("facts") else None
         if address is None or faults.found:
             raise faults.error()
-        address_id = await self._directory.register(current_caller().app_id, recipient_id, address)
+        address_id = await self._directory.register(current_caller().app_id, recipient_id, address, facts)
         return pb.RegisterAddressResponse(address_id=str(address_id))
 
     async def RemoveAddress(self, request: pb.RemoveAddressRequest, context: Context) -> pb.RemoveAddressResponse:
@@ -88,11 +85,32 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
         await self._directory.remove(current_caller().app_id, recipient_id, key)
         return pb.RemoveAddressResponse()
 
-    async def MergeRecipients(self, request: pb.MergeRecipientsRequest, context: Context) -> Never:
-        raise not_built("clarion.recipient.v1.RecipientService/MergeRecipients")
+    async def ImportRecipients(
+        self, request_iterator: AsyncIterator[pb.ImportRecipientsRequest], context: Context
+    ) -> pb.ImportRecipientsResponse:
+        return await import_all(self._directory, current_caller(), request_iterator)
 
-    async def EraseRecipient(self, request: pb.EraseRecipientRequest, context: Context) -> Never:
-        raise not_built("clarion.recipient.v1.RecipientService/EraseRecipient")
+    async def ExportRecipient(self, request: pb.ExportRecipientRequest, context: Context) -> pb.ExportRecipientResponse:
+        faults = Faults()
+        recipient_id = read_recipient_id(faults, request.recipient_id)
+        faults.raise_if_any()
+        return show_everything(await self._people.everything(current_caller().app_id, recipient_id))
+
+    async def MergeRecipients(self, request: pb.MergeRecipientsRequest, context: Context) -> pb.MergeRecipientsResponse:
+        faults = Faults()
+        into = read_recipient_id(faults, request.into_recipient_id, "into_recipient_id")
+        from_ = read_recipient_id(faults, request.from_recipient_id, "from_recipient_id")
+        faults.require("from_recipient_id", not from_ or from_ != into, "must differ from into_recipient_id")
+        faults.raise_if_any()
+        caller = current_caller()
+        return pb.MergeRecipientsResponse(revision=await self._people.merge(caller.app_id, into, from_, caller.key))
+
+    async def EraseRecipient(self, request: pb.EraseRecipientRequest, context: Context) -> pb.EraseRecipientResponse:
+        faults = Faults()
+        recipient_id = read_recipient_id(faults, request.recipient_id)
+        faults.raise_if_any()
+        await self._people.erase(current_caller().app_id, recipient_id)
+        return pb.EraseRecipientResponse()
 
 
 async def _read_each(messages: Sequence[pb.Recipient]) -> list[RecipientUpdate | DomainError]:
@@ -137,14 +155,3 @@ def _result(result: Upserted | DomainError) -> pb.UpsertResult:
 
 def _stored(upserted: Upserted) -> pb.UpsertRecipientResponse:
     return pb.UpsertRecipientResponse(created=upserted.created, address_ids=[str(id_) for id_ in upserted.address_ids])
-
-
-def _shown(address: KnownAddress) -> pb.StoredAddress:
-    shown = pb.StoredAddress(
-        address_id=str(address.address_id),
-        channel=channel_to_proto(address.channel),
-        masked=address.masked,
-        status=pb.AddressStatus.ValueType(address.status),
-    )
-    shown.registered_at.FromDatetime(address.registered_at)
-    return shown

@@ -19,8 +19,8 @@ from clarion_preference.ports import SuppressionList
 from clarion_preference.rpc.faults import RequestFaults
 from clarion_preference.rpc.reading_address import read_address
 from clarion_preference.rpc.reading_wishes import read_channel
-from clarion_preference.suppressions import Decision, Entry, Place, SuppressionReason, SuppressionSource
-from clarion_preference.wire import address_to_proto, channel_to_proto
+from clarion_preference.rpc.showing import show_entry
+from clarion_preference.suppressions import Decision, Place, SuppressionReason, SuppressionSource
 
 Context = grpc.aio.ServicerContext[object, object]
 
@@ -71,25 +71,13 @@ class SuppressionRpc(pb_grpc.SuppressionServiceServicer):
         reason = SuppressionReason(request.reason) if request.reason else None
         found = await self._list.page(current_caller().app_id, size + 1, after, channel, reason)
         return pb.ListSuppressedResponse(
-            suppressed=[_shown(entry) for entry in found[:size]],
+            suppressed=[show_entry(entry) for entry in found[:size]],
             next_page_token=_token(found[size - 1].place) if len(found) > size else "",
         )
 
 
 def _address(faults: RequestFaults, message: address_pb2.Address) -> Address | None:
     return read_address(faults, "address", message)
-
-
-def _shown(entry: Entry) -> suppression_pb2.Suppressed:
-    shown = suppression_pb2.Suppressed(
-        address=None if entry.address is None else address_to_proto(entry.address),
-        channel=channel_to_proto(entry.channel),
-        reason=suppression_pb2.SuppressionReason.ValueType(entry.reason),
-        source=suppression_pb2.SuppressionSource.ValueType(entry.source),
-        note=entry.note,
-    )
-    shown.since.FromDatetime(entry.place.since)
-    return shown
 
 
 def _token(place: Place) -> str:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from clarion_kit.errors import DomainError, ErrorReason
-from clarion_template.guard.protocol import LENGTH, Request, answer_from_body, request_to_frame
+from clarion_template.guard.protocol import LENGTH, Conversion, Request, answer_from_body, request_to_frame
 from clarion_template.source.sheet import Failure, RenderFault
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,13 @@ class GuardedChild:
 
     async def render(self, request: Request) -> str:
         """Render in the child. Raises RenderFault, DomainError OVERLOADED when the guard is too busy."""
+        return await self._answer(request)
+
+    async def convert(self, request: Conversion) -> str:
+        """Convert in the child. Raises RenderFault, DomainError OVERLOADED when the guard is too busy."""
+        return await self._answer(request)
+
+    async def _answer(self, request: Request | Conversion) -> str:
         try:
             await asyncio.wait_for(self._turn.acquire(), QUEUE_TIMEOUT.total_seconds())
         except TimeoutError:

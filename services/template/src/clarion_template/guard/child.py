@@ -13,16 +13,21 @@ from typing import BinaryIO
 
 import minijinja
 
+from clarion_template.guard import mjml
 from clarion_template.guard.inflate import worst_cases
 from clarion_template.guard.protocol import (
     LENGTH,
     MAX_FRAME_BYTES,
+    Conversion,
+    Into,
     Request,
     fault_to_frame,
     pack,
     request_from_body,
 )
-from clarion_template.source import engine
+from clarion_template.source import engine, plain_text
+from clarion_template.source.formats import CONTEXT, Formatting
+from clarion_template.source.lexer import SourceFault
 from clarion_template.source.sheet import Failure, RenderFault, render
 
 CPU_SECONDS = 0.1
@@ -41,7 +46,8 @@ def main() -> None:
         # SIGPROF's default action ends the process; the timer counts CPU, so a busy machine ends nobody.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         try:
-            answer = pack(answer_to(environment, request))
+            made = convert(request) if isinstance(request, Conversion) else answer_to(environment, request)
+            answer = pack(made)
         except RenderFault as fault:
             answer = fault_to_frame(fault)
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -51,17 +57,28 @@ def main() -> None:
 
 def answer_to(environment: minijinja.Environment, request: Request) -> str:
     """The rendered source. Raises RenderFault."""
-    name = "draft.html" if request.html else "draft.txt"
+    name = f"{request.locale}/draft.{'html' if request.html else 'txt'}"
     try:
         environment.add_template(name, request.source)
     except minijinja.TemplateError as error:
         raise RenderFault(Failure.INVALID, error.detail or error.kind, line=error.line or 0) from None
-    text = render(environment, name, request.data)
-    if request.worst:
-        for data in worst_cases(request.data):
-            with suppress(RenderFault):
-                render(environment, name, data)
+    try:
+        text = render(environment, name, {**request.data, CONTEXT: Formatting(request.zone)})
+        if request.worst:
+            for data in worst_cases(request.data):
+                with suppress(RenderFault):
+                    render(environment, name, {**data, CONTEXT: Formatting(request.zone)})
+    finally:
+        environment.remove_template(name)
     return text
+
+
+def convert(request: Conversion) -> str:
+    """The source in its new markup. Raises RenderFault."""
+    try:
+        return mjml.to_html(request.source) if request.into is Into.HTML else plain_text.from_html(request.source)
+    except SourceFault as fault:
+        raise RenderFault(Failure.INVALID, fault.message, line=fault.line) from None
 
 
 def _address_space_bytes() -> int:
@@ -70,7 +87,7 @@ def _address_space_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def _read(requests: BinaryIO) -> Request | None:
+def _read(requests: BinaryIO) -> Request | Conversion | None:
     head = requests.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None

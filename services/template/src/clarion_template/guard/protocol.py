@@ -3,6 +3,7 @@
 import json
 import struct
 from dataclasses import dataclass
+from enum import Enum
 from typing import cast
 
 from clarion_template.source.engine import Data
@@ -20,6 +21,23 @@ class Request:
     html: bool
     data: Data
     worst: bool
+    locale: str = ""
+    zone: str = ""
+
+
+class Into(Enum):
+    """What a source is made into: MJML into HTML, HTML into a text."""
+
+    HTML = "html"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Turn a source of one markup into one of another, its constructs kept."""
+
+    into: Into
+    source: str
 
 
 def pack(value: object) -> bytes:
@@ -28,13 +46,18 @@ def pack(value: object) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def request_to_frame(request: Request) -> bytes:
-    return pack([request.source, request.html, request.data, request.worst])
+def request_to_frame(request: Request | Conversion) -> bytes:
+    if isinstance(request, Conversion):
+        return pack([request.into.value, request.source])
+    return pack([request.source, request.html, request.data, request.worst, request.locale, request.zone])
 
 
-def request_from_body(body: bytes) -> Request:
-    source, html, data, worst = json.loads(body)
-    return Request(source, html, data, worst)
+def request_from_body(body: bytes) -> Request | Conversion:
+    fields = json.loads(body)
+    if len(fields) == 2:
+        return Conversion(Into(fields[0]), fields[1])
+    source, html, data, worst, locale, zone = fields
+    return Request(source, html, data, worst, locale, zone)
 
 
 def fault_to_frame(fault: RenderFault) -> bytes:

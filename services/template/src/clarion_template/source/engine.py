@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 
 import minijinja
 
+from clarion_template.source.bounds import MAX_FILTERED_CHARACTERS, TOO_LONG, Bounded
+from clarion_template.source.formats import Formats
+
 FUEL = 20_000
 """Instructions of one render; about a millisecond."""
-MAX_FILTERED_CHARACTERS = 65_536
-"""Longest text a filter of ours makes."""
 MAX_RANGE = 1_000
 
 Data = Mapping[str, object]
@@ -19,15 +20,11 @@ _UNBOUNDED_FILTERS = (
 )
 """Filters of minijinja 3.0.5 that no template may use: unbounded, or without use here."""
 _BUILTIN_FUNCTIONS = ("debug", "dict", "namespace")
-_TOO_LONG = "a filter would make too long a text"
-
-
-class Bounded(Exception):
-    """A filter refused to make something large."""
 
 
 def environment() -> minijinja.Environment:
-    """A new environment. HTML is escaped in templates whose name ends with ".html", nothing elsewhere."""
+    """A new environment. HTML is escaped in templates whose name ends with ".html", nothing elsewhere; what stands before the
+    first "/" of a name is the locale that values are formatted in."""
     made = minijinja.Environment(
         debug=False,  # A debug error would carry the data.
         fuel=FUEL,
@@ -43,6 +40,8 @@ def environment() -> minijinja.Environment:
     made.add_filter("join", _join)
     made.add_filter("replace", _replace)
     made.add_filter("times", _times)
+    for name, formatting in Formats().filters().items():
+        made.add_filter(name, formatting)
     made.add_global("range", _range)
     return made
 
@@ -70,7 +69,7 @@ def _join(state: minijinja._lowlevel.State, value: Iterable[object], separator: 
         piece = _text(item, html)
         length += len(piece) + len(between)
         if length > MAX_FILTERED_CHARACTERS:
-            raise Bounded(_TOO_LONG)
+            raise Bounded(TOO_LONG)
         pieces.append(piece)
     joined = between.join(pieces)
     return minijinja.Markup(joined) if html else joined
@@ -88,7 +87,7 @@ def _replace(value: object, old: str, new: str) -> str:
     if not old:
         raise Bounded("replace needs something to look for")
     if len(text) + text.count(old) * (len(new) - len(old)) > MAX_FILTERED_CHARACTERS:
-        raise Bounded(_TOO_LONG)
+        raise Bounded(TOO_LONG)
     return re.sub(re.escape(old), lambda _: new, text)
 
 

@@ -29,15 +29,23 @@ FILTERS = frozenset(
         *("join", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse"),
         *("round", "safe", "select", "selectattr", "sort", "split", "string", "striptags", "sum", "times", "title"),
         *("trim", "truncate", "unique", "upper", "urlencode"),
+        *("currency", "date", "datetime", "list_join", "number", "percent", "plural", "time"),
     }
 )
-"""Filters a template may use; `join`, `replace` and `times` are ours and bounded (engine.py)."""
+"""Filters a template may use; `join`, `replace` and `times` are ours and bounded (engine.py), so are those of formats.py."""
+FORMATS = frozenset({"currency", "date", "datetime", "list_join", "number", "percent", "plural", "time"})
+"""Filters that need a locale, and some the person's zone."""
 FUNCTIONS = frozenset({"range"})
 LOOP_METHODS = frozenset({"cycle", "changed"})
 SEPARATOR = "\ufdd0"
 """Stands between the slots of a rendered program. A noncharacter (Unicode 23.7): never part of an interchanged text."""
 MAX_PIECES = 4
 """Texts that one assignment may put together."""
+
+MAX_TOKENS = 1_000
+"""Words of one construct: nesting them takes the compiler time that grows with their square."""
+MAX_JOINED = 64
+"""Pieces that one construct may put together: each copies what is there already."""
 
 _TAGS = frozenset({"if", "elif", "else", "endif", "for", "endfor", "set", "with", "endwith"})
 _DEFAULTS = frozenset({"default", "d"})
@@ -53,6 +61,8 @@ class Usage:
     bare: set[str] = field(default_factory=set)
     tested: set[str] = field(default_factory=set)
     assigned: set[str] = field(default_factory=set)
+    formats: bool = False
+    """Whether a filter of `FORMATS` is used."""
 
     def may_be_absent(self, name: str) -> bool:
         """True if every use has a default, or the source asks whether it is defined."""
@@ -150,15 +160,22 @@ def _is_value(token: Token) -> bool:
 
 
 def _check_tokens(tokens: Sequence[Token], usage: Usage) -> None:
+    if len(tokens) > MAX_TOKENS:
+        raise _Refused(f"an expression has more than {MAX_TOKENS} words")
+    if sum(token.text == "~" or token.text == "+" for token in tokens) > MAX_JOINED:
+        raise _Refused(f"an expression puts more than {MAX_JOINED} pieces together")
     for index, token in enumerate(tokens):
         if token.kind == "operator" and token.text in ("*", "**"):
             raise _Refused("`*` could repeat a text; use the filter `times`")
+        if token.kind == "string":
+            usage.formats |= token.text[1:-1] in FORMATS  # as in map("date")
         if token.kind != "name":
             continue
         before, after = _at(tokens, index - 1).text, _at(tokens, index + 1).text
         if before == "|":
             if token.text not in FILTERS:
                 raise _Refused(f"the filter {token.text!r} is not allowed")
+            usage.formats |= token.text in FORMATS
         elif before == "." and index:
             if after == "(" and not (_at(tokens, index - 2).text == "loop" and token.text in LOOP_METHODS):
                 raise _Refused(f"the method {token.text!r} is not allowed")

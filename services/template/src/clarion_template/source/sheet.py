@@ -7,7 +7,9 @@ from enum import Enum
 import minijinja
 
 from clarion_template.source import lexer, policy
-from clarion_template.source.engine import Bounded, Data
+from clarion_template.source.bounds import Bounded
+from clarion_template.source.engine import Data
+from clarion_template.source.formats import CONTEXT, Formatting
 from clarion_template.source.policy import SEPARATOR
 from clarion_template.source.split import Part, split
 
@@ -29,6 +31,7 @@ class Failure(Enum):
 
     MISSING_VARIABLE = "missing variable"
     TOO_LARGE = "too large"
+    WRONG_TYPE = "wrong type"
     INVALID = "invalid"
 
 
@@ -58,6 +61,7 @@ class Sheet:
         self.fields: dict[str, tuple[Part, ...]] = {}
         self.used: frozenset[str] = frozenset()
         self.required: frozenset[str] = frozenset()
+        self._formats = False
         self._programs: list[_Program] = []
         self._slots = 0
         for html in (False, True):
@@ -81,6 +85,7 @@ class Sheet:
             finally:
                 self._environment.remove_template(f"{name}:check")
             self.used |= names
+            self._formats |= usage.formats
             self.required |= {used for used in names if not usage.may_be_absent(used)}
             base = self._slots + slots
             self.fields[text.key] = tuple(part if isinstance(part, str) else part + base for part in parts.parts)
@@ -94,11 +99,13 @@ class Sheet:
             self._programs.append(_Program(name + suffix, slots))
             self._slots += slots
 
-    def slots(self, data: Data) -> list[str]:
-        """The value of every slot. Raises RenderFault."""
+    def slots(self, data: Data, zone: str = "") -> list[str]:
+        """The value of every slot; times are in `zone` (IANA name) where a source names none. Raises RenderFault."""
         missing = self.required - data.keys()
         if missing:
             raise RenderFault(Failure.MISSING_VARIABLE, "variables are missing", sorted(missing))
+        if self._formats:  # one budget for the texts of a channel together
+            data = {**data, CONTEXT: Formatting(zone)}
         values: list[str] = []
         for program in self._programs:
             text = render(self._environment, program.template, data)

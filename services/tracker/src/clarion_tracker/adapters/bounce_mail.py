@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 from clarion_channels.mail import dsn
-from clarion_tracker.adapters.mail import reported
 from clarion_tracker.bounces import split
-from clarion_tracker.inbound import Reading, Result, Source
+from clarion_tracker.inbound import Reading, Result
 
 
 def read(body: bytes) -> Reading:
@@ -21,7 +20,4 @@ def read(body: bytes) -> Reading:
         found = dsn.parse(mail).receipts()
     except dsn.NotANotification:
         return Result.MESSAGE
-    named = (replace(receipt, delivery_id=delivery_id) for receipt in found)
-    return tuple(
-        one for receipt in named if (one := reported(receipt, by_id=False, source=Source.BOUNCE_MAIL)) is not None
-    )
+    return tuple(replace(receipt, delivery_id=delivery_id, ids=()) for receipt in found)

@@ -5,6 +5,7 @@ from clarion_kit.sealing import Unsealable
 from clarion_ledger.config import ConfigCache, Snapshot
 from clarion_ledger.keys import KeyRing
 from clarion_tracker.ports import Account
+from clarion_tracker.wish_page import Offered
 
 _TABLE, _COLUMN = "lane", "settings"
 
@@ -16,7 +17,7 @@ class NotRead(Unavailable):
 
 
 class Configuration:
-    """`ports.Accounts` and `ports.Categories`; opened accounts are kept while their revision lasts."""
+    """`ports.Accounts`, `ports.Categories` and `ports.Offers`; opened accounts are kept while their revision lasts."""
 
     def __init__(self, cache: ConfigCache, keys: KeyRing) -> None:
         self._cache = cache
@@ -40,6 +41,13 @@ class Configuration:
     def category(self, app_id: int, category_id: int) -> str | None:
         rule = self._snapshot().categories_by_id.get(category_id)
         return rule.name if rule is not None and rule.app_id == app_id else None
+
+    def offered(self, app_id: int) -> list[Offered]:
+        return [
+            Offered(rule.name, rule.critical, rule.opt_in_required, rule.channels)
+            for rule in self._snapshot().categories_by_id.values()
+            if rule.app_id == app_id
+        ]
 
     async def ping(self) -> None:
         """Raises NotRead before the first snapshot; an old one serves."""

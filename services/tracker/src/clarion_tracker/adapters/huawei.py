@@ -4,12 +4,10 @@ import hashlib
 import secrets
 from datetime import datetime
 
-from clarion_channels.outcome import Outcome
 from clarion_channels.providers.huawei import receipts
 from clarion_channels.providers.huawei.settings import HuaweiSettings
-from clarion_tracker.adapters.provider_id import normalise_id
 from clarion_tracker.callbacks import Call, Forged, Genuine
-from clarion_tracker.inbound import News, Reading, Reported, Result
+from clarion_tracker.inbound import Reading, Result
 from clarion_tracker.ports import Reply
 
 
@@ -52,16 +50,6 @@ class Source:
 def read(body: bytes) -> Reading:
     """Reads rows that `Source` stored."""
     try:
-        found = receipts.parse(body)
+        return tuple(receipts.parse(body))
     except (receipts.Malformed, OverflowError, OSError):
         return Result.MALFORMED
-    return tuple(
-        Reported(
-            (normalise_id(receipt.provider_message_id),),
-            receipt.receipt,
-            receipt.code,
-            news=News.DEAD if receipt.outcome is Outcome.DEAD else None,
-            at=receipt.at,
-        )
-        for receipt in found
-    )

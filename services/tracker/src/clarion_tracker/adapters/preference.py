@@ -1,6 +1,6 @@
 """The preference service: it owns addresses, suppression lists and wishes."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -11,10 +11,12 @@ from clarion.internal.preference.v1 import preference_service_pb2 as pb
 from clarion.internal.preference.v1.preference_service_pb2_grpc import PreferenceServiceStub
 from clarion.suppression.v1 import suppression_pb2
 from clarion.types.v1 import address_pb2, channel_pb2
+from clarion_channels.receipt import News, Source
 from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.rpc.client import Peer
 from clarion_kit.vocabulary import Channel
-from clarion_tracker.inbound import AddressNews, News, Source
+from clarion_tracker.inbound import AddressNews
+from clarion_tracker.wish_page import Change, Wanted
 
 TIMEOUT = timedelta(seconds=2)
 _BATCH = 1_000
@@ -45,7 +47,7 @@ class PreferenceAway(Unavailable):
 
 
 class Preference:
-    """`ports.Addresses` and `ports.Wishes` over the preference service's RPCs."""
+    """`ports.Addresses`, `ports.Wishes` and `ports.PageWishes` over the preference service's RPCs."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
@@ -80,6 +82,39 @@ class Preference:
         except _Gone:
             return
 
+    async def wanted(self, app_id: int, recipient_ref: UUID) -> Wanted | None:
+        request = pb.ShowWishesRequest(app_id=app_id, recipient_ref=recipient_ref.bytes)
+        try:
+            shown: pb.ShowWishesResponse = await self._call("ShowWishes", self._stub.ShowWishes, request)
+        except _Gone:
+            return None
+        wishes = shown.wishes
+        return Wanted(
+            channels=_known_channels(shown.channels),
+            opted_out=wishes.opted_out,
+            channels_off=frozenset(_known_channels(wishes.channels_off)),
+            choices={
+                (choice.category, Channel(choice.channel) if choice.channel else None): choice.enabled
+                for choice in wishes.categories
+            },
+        )
+
+    async def turn(self, app_id: int, recipient_ref: UUID, changes: Sequence[Change]) -> bool:
+        switches = [
+            pb.SwitchWishesRequest.Switch(
+                channel=channel_pb2.Channel.ValueType(change.channel or 0),
+                category=change.category,
+                enabled=change.enabled,
+            )
+            for change in changes
+        ]
+        request = pb.SwitchWishesRequest(app_id=app_id, recipient_ref=recipient_ref.bytes, switches=switches)
+        try:
+            await self._call("SwitchWishes", self._stub.SwitchWishes, request)
+        except _Gone:
+            return False
+        return True
+
     async def _call(self, method: str, call: Callable[..., Awaitable[ResponseT]], request: object) -> ResponseT:
         try:
             return await self._peer.call(call, request, timeout=TIMEOUT, name=f"{_SERVICE}/{method}")
@@ -94,6 +129,11 @@ class Preference:
 
 class _Gone(PreferenceAway):
     """Nobody there whom it could be told of."""
+
+
+def _known_channels(numbers: Iterable[int]) -> tuple[Channel, ...]:
+    """A newer preference service may name channels that are not known here."""
+    return tuple(channel for channel in map(Channel, numbers) if channel.known)
 
 
 def _batches(news: Sequence[ItemT]) -> list[Sequence[ItemT]]:

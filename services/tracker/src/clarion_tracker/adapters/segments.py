@@ -1,4 +1,4 @@
-"""Segments of longer messages in Postgres: found through the attempt that sent them, kept while receipts come."""
+"""Segments of longer messages in Postgres: noted with the record of their send, kept while receipts come."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -6,31 +6,16 @@ from uuid import UUID
 
 from clarion_kit.vocabulary import Receipt
 from clarion_ledger.db import Pool, connection
-from clarion_ledger.receipts import LOOK_BACK
 from clarion_tracker.inbound import Segment
 
-# An attempt is stored under the key of its first segment and names all of them; keys as the engine makes them: in lower
-# case, without leading zeros.
-_EXPAND = """
-INSERT INTO tracking.segment (delivery_id, position, receipt_key)
-SELECT a.delivery_id, s.place - 1,
-       a.lane_id || ':' || coalesce(nullif(ltrim(s.id, '0'), ''), left(s.id, 1))
-FROM ledger.attempt a
-CROSS JOIN unnest(string_to_array(lower(a.provider_message_id), ',')) WITH ORDINALITY AS p (id, place)
-CROSS JOIN LATERAL (SELECT btrim(p.id) AS id, p.place) s
-WHERE a.receipt_key = ANY ($1) AND a.delivery_id >= ledger.uuid_floor(now() - $2::interval)
-  AND strpos(a.provider_message_id, ',') > 0 AND s.id <> ''
-ORDER BY 1, 2
-ON CONFLICT DO NOTHING
-"""
 # A carrier may use an id again: the latest message counts.
 _FIND = """
 SELECT receipt_key, delivery_id, position FROM tracking.segment WHERE receipt_key = ANY ($1) ORDER BY delivery_id
 """
 _PRUNE = """
-DELETE FROM tracking.segment WHERE (delivery_id, position) IN (
-    SELECT delivery_id, position FROM tracking.segment WHERE noted_at < now() - $1::interval
-    ORDER BY delivery_id, position LIMIT $2 FOR UPDATE SKIP LOCKED
+DELETE FROM tracking.segment WHERE (delivery_id, position, receipt_key) IN (
+    SELECT delivery_id, position, receipt_key FROM tracking.segment WHERE noted_at < now() - $1::interval
+    ORDER BY delivery_id, position, receipt_key LIMIT $2 FOR UPDATE SKIP LOCKED
 )
 """
 _NONE = 0
@@ -44,7 +29,6 @@ class SegmentTable:
 
     async def find(self, receipt_keys: Sequence[str]) -> Mapping[str, Segment]:
         async with connection(self._pool) as db:
-            await db.execute(_EXPAND, receipt_keys, LOOK_BACK)
             rows = await db.fetch(_FIND, receipt_keys)
         return {row["receipt_key"]: Segment(row["delivery_id"], row["position"]) for row in rows}
 

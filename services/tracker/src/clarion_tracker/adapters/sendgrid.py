@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clarion_channels.mail.receipt import Malformed, Unauthentic
 from clarion_channels.providers.sendgrid import receipts
-from clarion_tracker.adapters.mail import reported
 from clarion_tracker.callbacks import Call, Forged, Genuine
 from clarion_tracker.inbound import Reading, Result
 from clarion_tracker.ports import Reply
@@ -54,9 +53,8 @@ class Source:
 
 
 def read(body: bytes) -> Reading:
-    """Reads rows that `Source` stored. A call's message id is that of a whole batch of mails, so only ours counts."""
+    """Reads rows that `Source` stored."""
     try:
-        found = receipts.parse(body).receipts
+        return receipts.parse(body).receipts
     except (Malformed, OverflowError, OSError):
         return Result.MALFORMED
-    return tuple(one for receipt in found if (one := reported(receipt, by_id=False)) is not None)

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clarion_channels.mail.receipt import Malformed, Unauthentic
 from clarion_channels.providers.ses import receipts, sns
-from clarion_tracker.adapters.mail import reported
 from clarion_tracker.callbacks import Call, Forged, Genuine
 from clarion_tracker.inbound import Reading, Result
 from clarion_tracker.ports import Fetch, Reply
@@ -104,7 +103,6 @@ class Source:
 def read(body: bytes) -> Reading:
     """Reads rows that `Source` stored."""
     try:
-        found = receipts.receipts(sns.parse(body))
+        return receipts.receipts(sns.parse(body))
     except (Malformed, OverflowError):
         return Result.MALFORMED
-    return tuple(one for receipt in found if (one := reported(receipt, by_id=True)) is not None)

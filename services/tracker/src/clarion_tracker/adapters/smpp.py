@@ -2,16 +2,16 @@
 
 import re
 
+from clarion_channels.errortable import ErrorTable
 from clarion_channels.providers.smpp.codec import Address, CodecError, DeliverSm, ShortMessage, Tag, decode
-from clarion_channels.providers.smpp.receipt import NotAReceipt, State, parse_receipt
+from clarion_channels.providers.smpp.receipt import NotAReceipt, parse_receipt
 from clarion_channels.text import gsm7
-from clarion_kit.vocabulary import Receipt
-from clarion_tracker.inbound import Reading, Reported, Result, Said
+from clarion_tracker.inbound import Reading, Result, Said
 from clarion_tracker.words import Words
 
 KIND = "smpp.deliver_sm"
-_NOT_IN_CODES = re.compile(r"[^0-9A-Za-z:._-]")
-_MAX_CODE = 32
+RECEIPT_TABLE = "smpp_receipts"
+"""The error table that carriers' codes in receipts are looked up in."""
 
 _HAS_HEADER = 0x40
 _MAYBE_INTERNATIONAL = frozenset({0, 1})
@@ -28,23 +28,17 @@ _ASCII, _LATIN1 = 0x01, 0x03
 class Reader:
     """Reads rows of `KIND`."""
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: Words, errors: ErrorTable) -> None:
         self._words = words
+        self._errors = errors
 
     def __call__(self, body: bytes) -> Reading:
         try:
-            receipt = parse_receipt(body)
+            return (parse_receipt(body, self._errors),)
         except NotAReceipt:
             return self._said(body)
         except CodecError:
             return Result.MALFORMED
-        # Whatever a carrier writes ends in one statement with others: what Postgres cannot store must stop here.
-        if not all(id_.isprintable() for id_ in receipt.ids):
-            return Result.MALFORMED
-        if not receipt.state.final:
-            return Result.INTERMEDIATE
-        code = _NOT_IN_CODES.sub("", receipt.error)[:_MAX_CODE]
-        return (Reported(receipt.ids, _receipt(receipt.state), code),)
 
     def _said(self, body: bytes) -> Reading:
         deliver = decode(body)
@@ -81,7 +75,3 @@ def _number(source: Address) -> str:
     """
     digits = _DIGITS.fullmatch(source.digits)
     return f"+{digits[1]}" if digits is not None and source.ton in _MAYBE_INTERNATIONAL else ""
-
-
-def _receipt(state: State) -> Receipt:
-    return Receipt.DELIVERED if state is State.DELIVERED else Receipt.UNDELIVERED

@@ -4,18 +4,13 @@ import secrets
 from datetime import datetime
 
 from clarion_channels.errortable import ErrorTable
-from clarion_channels.outcome import Outcome
 from clarion_channels.providers.twilio import receipts
-from clarion_channels.providers.twilio.answer import classify_error
 from clarion_channels.providers.twilio.settings import TwilioSettings
-from clarion_tracker.adapters.provider_id import normalise_id
 from clarion_tracker.callbacks import Call, Forged, Genuine
-from clarion_tracker.inbound import News, Reading, Reported, Result, Said
+from clarion_tracker.inbound import Reading, Result, Said
 from clarion_tracker.ports import Reply
 from clarion_tracker.words import Command, Words
 
-_STOPPED = "21610"
-"""The recipient has sent STOP to this sender before; Twilio keeps a list of its own."""
 _RECEIVED = "received"
 
 
@@ -69,14 +64,9 @@ class Reader:
             values = dict(fields)
             if (values.get("MessageStatus") or values.get("SmsStatus", "")) == _RECEIVED:
                 return self._said(values)
-            receipt = receipts.parse(fields)
+            return (receipts.parse(fields, self._errors),)
         except receipts.Malformed:
             return Result.MALFORMED
-        raised = receipt.status.receipt
-        if raised is None:
-            return Result.INTERMEDIATE
-        ids = (normalise_id(receipt.provider_message_id),)
-        return (Reported(ids, raised, receipt.error_code, news=self._news(receipt.error_code)),)
 
     def _said(self, values: dict[str, str]) -> Reading:
         try:
@@ -84,8 +74,3 @@ class Reader:
         except ValueError:
             command = self._words.command(values.get("Body", ""))
         return Result.MESSAGE if command is None else Said(values.get("From", ""), command)
-
-    def _news(self, code: str) -> News | None:
-        if code == _STOPPED:
-            return News.STOPPED
-        return News.DEAD if code and classify_error(self._errors, code) is Outcome.DEAD else None

@@ -98,7 +98,7 @@ class ApnsConnection(APNsTLSClientProtocol):
         """How many requests may be submitted now."""
         if self.retired or not self._writable or self._blocked or not self.ready.is_set():
             return 0
-        limit = min(self._max_streams, self.conn.remote_settings.max_concurrent_streams) if self._proven else 1
+        limit = min(self._max_streams if self._proven else 1, self.conn.remote_settings.max_concurrent_streams)
         return max(0, limit - len(self._exchanges))
 
     @property
@@ -136,8 +136,11 @@ class ApnsConnection(APNsTLSClientProtocol):
         self._changed()
 
     def expire(self, exchange: Exchange) -> None:
-        """`abandon` for a timeout. A peer that sent nothing at all since the request gets no further ones here."""
-        if exchange.stream_id in self._exchanges and self._heard_at <= exchange.sent_at:
+        """`abandon` for a timeout.
+
+        A peer that sent nothing at all since the request, or never opened its window for it, gets no further ones here.
+        """
+        if exchange.stream_id in self._exchanges and (self._heard_at <= exchange.sent_at or exchange.unsent):
             self.retire()
         self.abandon(exchange, "timeout")
 

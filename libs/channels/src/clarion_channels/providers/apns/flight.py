@@ -8,8 +8,9 @@ from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, Report
 from clarion_channels.providers.apns.answer import Ending
 from clarion_channels.providers.apns.connection import Exchange
-from clarion_channels.providers.apns.payload import InvalidMessage, build_request
+from clarion_channels.providers.apns.payload import build_request
 from clarion_channels.providers.apns.pool import ApnsPool, DialFailed
+from clarion_channels.push.content import InvalidMessage
 
 _TURN = 32
 """Requests written before other work gets its turn: about 3 ms of the event loop."""

@@ -10,9 +10,10 @@ from clarion_channels.http import Attempt, HttpAnswer, HttpPool, NoAnswer, NotSe
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable, Receipts, Report
 from clarion_channels.providers.fcm.answer import classify
-from clarion_channels.providers.fcm.payload import InvalidMessage, build_body
+from clarion_channels.providers.fcm.payload import build_body
 from clarion_channels.providers.fcm.settings import FcmSettings
 from clarion_channels.providers.fcm.token import AccessToken, TokenRefused, TokenTransport, TokenUnavailable
+from clarion_channels.push.content import InvalidMessage
 
 _MAX_BATCH = 500
 _UNAUTHENTICATED = 401

@@ -4,17 +4,18 @@ Source: HMS Core, "Sending Downlink Messages" (v1 and v2).
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from clarion.types.v1.address_pb2 import ANDROID_PUSH_SERVICE_HUAWEI
-from clarion.types.v1.channel_pb2 import PRIORITY_BULK, PRIORITY_URGENT
+from clarion.types.v1.channel_pb2 import CHANNEL_ANDROID, PRIORITY_BULK, PRIORITY_URGENT
 from clarion.types.v1.content_pb2 import AndroidOptions, PushContent
 from clarion_channels.port import Message
 from clarion_channels.providers.huawei.settings import HuaweiSettings
+from clarion_channels.push.android import data_of, visibility
+from clarion_channels.push.content import InvalidMessage, Json, encode, shown_on, too_large
 
 MAX_TOKENS = 1000
 MAX_MESSAGE_BYTES = 4096
@@ -24,16 +25,6 @@ MAX_TTL_SECONDS = 15 * 24 * 3600
 _KEEP_ALL = -1
 _COLLAPSE_GROUPS = 100
 _OPEN_PAGE, _OPEN_URL, _OPEN_APP = 1, 2, 3
-
-Json = str | int | bool | list[str] | dict[str, "Json"]
-
-
-class InvalidMessage(Exception):
-    """The message cannot become a request. `code` is for machines; the text is free of personal data."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +72,21 @@ def build_requests(batch: Sequence[Message], settings: HuaweiSettings, now: date
 def build_body(messages: Sequence[Message], settings: HuaweiSettings, now: datetime) -> bytes:
     """The request's JSON for messages that are alike; raises `InvalidMessage`."""
     first = messages[0]
-    push = first.content.push
+    push = shown_on(CHANNEL_ANDROID, first.content.push)
     message = _shown(push, settings)
-    data: dict[str, Json] = dict(push.data)
-    if settings.delivery_id_in_data:
-        data["clarion_delivery_id"] = str(first.delivery_id)
-    if push.link:
-        data["clarion_link"] = push.link
-    if push.android.data_only:
-        texts = {"title": push.title, "body": push.body, "image_url": push.image_url}
-        data.update({f"clarion_{name}": text for name, text in texts.items() if text})
+    data: dict[str, Json] = {**data_of(push, str(first.delivery_id) if settings.delivery_id_in_data else "")}
     if data:
-        message["data"] = _encode(data).decode()
+        message["data"] = encode(data).decode()
     if not message:
         raise InvalidMessage("local:empty", "the content has neither text nor data")
     shown = message.get("notification") is not None
-    message["android"] = _delivery(first, settings, now) | (_android_notification(push, first) if shown else {})
-    size = len(_encode(message))
+    message["android"] = _delivery(first, settings, now) | (
+        _android_notification(push, first, settings) if shown else {}
+    )
+    size = len(encode(message))
     if size > MAX_MESSAGE_BYTES:
-        raise InvalidMessage("local:payload_too_large", f"message of {size} bytes, Huawei takes {MAX_MESSAGE_BYTES}")
-    return _encode({"message": message | {"token": [one.address.android.token for one in messages]}})
+        raise too_large(size, MAX_MESSAGE_BYTES, "Huawei")
+    return encode({"message": message | {"token": [one.address.android.token for one in messages]}})
 
 
 def collapse_group(key: str) -> int:
@@ -183,16 +169,24 @@ def _delivery(message: Message, settings: HuaweiSettings, now: datetime) -> dict
     return android
 
 
-def _android_notification(push: PushContent, message: Message) -> dict[str, Json]:
+def _android_notification(push: PushContent, message: Message, settings: HuaweiSettings) -> dict[str, Json]:
     options = push.android
+    activity: dict[str, Json] = {"type": _OPEN_PAGE, "action": options.click_action}
     notification: dict[str, Json] = {
-        "click_action": _click_action(push.link),
+        "click_action": activity if options.click_action else _click_action(push.link),
         "importance": "LOW" if message.priority == PRIORITY_BULK else "NORMAL",
     }
-    texts = {"channel_id": options.channel_id, "color": options.color, "tag": options.tag}
+    texts = {
+        "channel_id": options.channel_id,
+        "color": options.color,
+        "tag": options.tag,
+        "visibility": visibility(push),
+    }
     notification.update({name: text for name, text in texts.items() if text})
     if options.icon:
         notification["icon"] = _raw(options.icon)
+    if settings.badge_class and options.HasField("notification_count"):
+        notification["badge"] = {"set_num": options.notification_count, "class": settings.badge_class}
     notification.update(_sound(options))
     return {"notification": notification}
 
@@ -220,7 +214,3 @@ def _click_action(link: str) -> dict[str, Json]:
     rest = link.partition(":")[2].removeprefix("//")
     # The flag clears what lies above the page: without it taps may stack copies of it.
     return {"type": _OPEN_PAGE, "intent": f"intent://{rest}#Intent;scheme={scheme};launchFlags=0x04000000;end"}
-
-
-def _encode(document: dict[str, Json]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

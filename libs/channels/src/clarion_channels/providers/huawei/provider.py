@@ -53,7 +53,8 @@ class HuaweiProvider:
             results = await self._send_request(request, attempt)
             del unreported[number]
             for token, message in request.messages.items():
-                report(message, results[token])
+                result = results[token]
+                report(message, result.with_receipts() if self._settings.callback_key.get_secret_value() else result)
 
         try:
             async with asyncio.TaskGroup() as tasks:

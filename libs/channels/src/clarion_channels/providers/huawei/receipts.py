@@ -9,13 +9,12 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clarion_channels.outcome import Outcome
 from clarion_channels.providers.huawei.answer import message_id
+from clarion_channels.receipt import News, ProviderReceipt, normalise_id
 from clarion_kit.vocabulary import Receipt
 
 HEADER = "X-HUAWEI-CALLBACK-ID"
@@ -38,23 +37,6 @@ class Malformed(ValueError):
     """The body is no list of receipts."""
 
 
-@dataclass(frozen=True, slots=True)
-class HuaweiReceipt:
-    """What became of one token's message.
-
-    `provider_message_id` is that of the send's `Result`; `bi_tag` the delivery id of its request's first message.
-    `outcome` is DEAD where the address should be disabled, as of `at`, else None. `code` is Huawei's status.
-    """
-
-    provider_message_id: str
-    receipt: Receipt
-    code: str
-    at: datetime
-    outcome: Outcome | None = None
-    bi_tag: str = ""
-    token: str = field(default="", repr=False)
-
-
 class _Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -69,7 +51,6 @@ class _Status(_Lenient):
 
     token: str = Field(min_length=1, max_length=4096)
     request_id: str = Field(alias="requestId", min_length=1, max_length=128)
-    bi_tag: str = Field(default="", alias="biTag", max_length=256)
     status: int | None = Field(default=None, ge=0, le=99_999)
     timestamp: int = Field(default=0, ge=0, le=10**14)
     delivery: _Delivery | None = Field(default=None, alias="deliveryStatus")
@@ -101,8 +82,9 @@ def verify(header: str, user: str, key: str, now: datetime, max_age: timedelta =
         raise Forged("signed too long ago")
 
 
-def parse(body: bytes) -> Sequence[HuaweiReceipt]:
-    """The receipts of a call; raises `Malformed`. What is not about delivery (widgets) is left out."""
+def parse(body: bytes) -> Sequence[ProviderReceipt]:
+    """The receipts of a call, each for one token's message; raises `Malformed`. What is not about delivery (widgets) is left
+    out. Their `code` is Huawei's status."""
     try:
         statuses = _Body.model_validate_json(body).statuses
     except ValidationError as error:
@@ -110,21 +92,19 @@ def parse(body: bytes) -> Sequence[HuaweiReceipt]:
     return [receipt for status in statuses if (receipt := _receipt(status)) is not None]
 
 
-def _receipt(status: _Status) -> HuaweiReceipt | None:
+def _receipt(status: _Status) -> ProviderReceipt | None:
     if status.delivery is not None:
         result, timestamp = status.delivery.result, status.delivery.timestamp
     elif status.status is not None:
         result, timestamp = status.status, status.timestamp
     else:
         return None
-    return HuaweiReceipt(
-        provider_message_id=message_id(status.request_id, status.token),
-        receipt=Receipt.DELIVERED if result == _DELIVERED else Receipt.UNDELIVERED,
-        code=str(result),
+    return ProviderReceipt(
+        (normalise_id(message_id(status.request_id, status.token)),),
+        Receipt.DELIVERED if result == _DELIVERED else Receipt.UNDELIVERED,
+        str(result),
+        news=News.DEAD if result in _DEAD else None,
         at=_moment(timestamp),
-        outcome=Outcome.DEAD if result in _DEAD else None,
-        bi_tag=status.bi_tag,
-        token=status.token,
     )
 
 

@@ -29,6 +29,8 @@ class HuaweiSettings(BaseModel):
     """Receipt configuration of AppGallery Connect; "" = the app's default one."""
     fallback_title: str = Field(default="", max_length=100)
     """Title of notifications whose content has only one text: Huawei takes none without title and body."""
+    badge_class: str = Field(default="", max_length=256, pattern=r"^[A-Za-z0-9_.$]*$")
+    """The app's entry activity, which Huawei wants beside a number on its icon; "": no `notification_count`."""
     delivery_id_in_data: bool = False
     """Give the app `clarion_delivery_id`; then no two messages are alike and each is a request of its own."""
     callback_user: str = Field(default="", max_length=128, pattern=r"^[ -~]*$")

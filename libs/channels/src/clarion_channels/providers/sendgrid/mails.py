@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from clarion.internal.content.v1.rendered_pb2 import MailFrame, RenderedMail
+from clarion_channels.mail.attachments import Attachment
 from clarion_channels.mail.bodies import Body, bodies
 from clarion_channels.mail.compose import FrameMismatch, pixel_html
 from clarion_channels.mail.frame import Marker, frame_sha256
@@ -58,6 +59,7 @@ class Mail:
     headers: MailHeaders
     template: Template
     values: Mapping[int | Marker, str]
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def recipient(self) -> str:
@@ -85,14 +87,14 @@ def contents(mails: Sequence[Mail]) -> list[tuple[Body, str]]:
 
 
 def groups(mails: Iterable[Mail], most: int) -> list[list[Mail]]:
-    """The mails, request by request: one frame, at most `most` mails, and no recipient twice in each."""
+    """The mails, request by request: one frame and the same files, at most `most` mails, no recipient twice in each."""
     done: list[list[Mail]] = []
-    filling: dict[bytes, list[tuple[list[Mail], set[str]]]] = {}
+    filling: dict[tuple[bytes, tuple[Attachment, ...]], list[tuple[list[Mail], set[str]]]] = {}
     for mail in mails:
         if not mail.shareable:
             done.append([mail])
             continue
-        open_groups = filling.setdefault(mail.template.name, [])
+        open_groups = filling.setdefault((mail.template.name, mail.attachments), [])
         for group, recipients in open_groups:
             if len(group) < most and mail.recipient not in recipients:
                 group.append(mail)

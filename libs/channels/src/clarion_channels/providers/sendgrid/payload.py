@@ -4,8 +4,10 @@ Source: www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send.
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 
+from clarion_channels.mail.attachments import Attachment
 from clarion_channels.mail.headers import Mailbox, unsubscribe_fields
 from clarion_channels.mail.receipt import DELIVERY_ID
 from clarion_channels.providers.sendgrid.mails import Mail, contents
@@ -30,6 +32,8 @@ def build_body(
         "content": [{"type": f"text/{body.subtype}", "value": text} for body, text in contents(mails)],
         "tracking_settings": _TRACKING,
     }
+    if mails[0].attachments:
+        document["attachments"] = [_attachment(each) for each in mails[0].attachments]
     if categories:
         document["categories"] = list(categories)
     if sandbox:
@@ -47,6 +51,17 @@ def _personalization(mail: Mail, *, shared: bool) -> dict[str, object]:
     if shared and mail.substitutions:
         document["substitutions"] = mail.substitutions
     return document
+
+
+def _attachment(attachment: Attachment) -> dict[str, str]:
+    document = {
+        "content": b64encode(attachment.content).decode("ascii"),
+        "type": attachment.media_type,
+        "filename": attachment.filename,
+    }
+    if attachment.content_id:
+        return {**document, "disposition": "inline", "content_id": attachment.content_id}
+    return {**document, "disposition": "attachment"}
 
 
 def _mailbox(mailbox: Mailbox) -> dict[str, str]:

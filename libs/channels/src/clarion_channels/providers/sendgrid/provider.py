@@ -9,13 +9,14 @@ from uuid import UUID
 from clarion.types.v1.channel_pb2 import CHANNEL_EMAIL, Channel
 from clarion_channels.errortable import ErrorTable
 from clarion_channels.http import Attempt, HttpPool, NoAnswer, NotSent, PoolOptions
+from clarion_channels.mail.attachments import check_attachment
 from clarion_channels.mail.compose import FrameMismatch
 from clarion_channels.mail.frame import CorruptFrame
 from clarion_channels.mail.frames_source import FrameSource, FrameUnavailable
 from clarion_channels.mail.headers import HeaderError, Mailbox, render
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable, Report
-from clarion_channels.providers.mailing import NotForMail, frame_of, headers_of
+from clarion_channels.providers.mailing import NotForMail, attachments_of, frame_of, headers_of
 from clarion_channels.providers.sendgrid.answer import MESSAGE_ID, RATE_LIMIT_RESET, Answer, classify
 from clarion_channels.providers.sendgrid.mails import Mail, Template, groups
 from clarion_channels.providers.sendgrid.payload import MAX_REQUEST_BYTES, build_body
@@ -93,14 +94,17 @@ class SendGridProvider:
         return mails
 
     async def _mail(self, message: Message, templates: dict[bytes, Template]) -> Mail:
-        headers = headers_of(message, self._sender, datetime.now(UTC))
+        headers = headers_of(message, self._sender, datetime.now(UTC), self._settings.inbound_domain)
         content = message.content.mail
         render(headers, content.subject)  # refuses what would break a header
         template = templates.get(content.frame_sha256) if content.frame_sha256 else None
         if template is None:
             template = Template(await frame_of(content, self._frames))
             templates[template.name] = template
-        return Mail(message, headers, template, template.values(content))
+        attachments = attachments_of(content)
+        for attachment in attachments:
+            check_attachment(attachment)
+        return Mail(message, headers, template, template.values(content), attachments)
 
     async def _send_group(self, group: list[Mail], waiting: "_Waiting") -> None:
         """Send one request; where it is refused for its content, the mails that are not to blame go again."""

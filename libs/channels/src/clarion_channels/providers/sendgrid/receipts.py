@@ -1,12 +1,11 @@
 """SendGrid's Event Webhook: its signature, and its events as receipts. Pure.
 
 Source: www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features and
-.../tracking-events/event. Events repeat (dedupe by `sg_event_id`) and come in any order.
+.../tracking-events/event. Events repeat and come in any order.
 """
 
 import binascii
 import json
-import re
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +15,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clarion_channels.excerpt import excerpt
-from clarion_channels.mail.receipt import (
-    DELIVERY_ID,
-    Bounce,
-    Event,
-    MailReceipt,
-    Malformed,
-    Suppression,
-    Unauthentic,
-    delivery_id_of,
-)
+from clarion_channels.mail.receipt import DELIVERY_ID, Event, Malformed, Unauthentic, delivery_id_of, mail_receipt
+from clarion_channels.receipt import News, ProviderReceipt
 
 SIGNATURE_HEADER = "x-twilio-email-event-webhook-signature"
 TIMESTAMP_HEADER = "x-twilio-email-event-webhook-timestamp"
@@ -36,7 +26,6 @@ REPLAY_WINDOW = timedelta(seconds=300)
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EVENTS = 10_000
 
-_ADDRESS = re.compile(r"\S+@\S+")
 _MAX_KEY = 1024
 
 
@@ -69,7 +58,7 @@ def verify(key: ec.EllipticCurvePublicKey, signature: str, timestamp: str, body:
 class Events:
     """The receipts of one call, and how many events were of kinds that say nothing of a delivery, or malformed."""
 
-    receipts: tuple[MailReceipt, ...]
+    receipts: tuple[ProviderReceipt, ...]
     ignored: int
 
 
@@ -89,14 +78,9 @@ class _Event(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     event: str
-    sg_event_id: str = Field(min_length=1, max_length=200)
-    sg_message_id: str = ""
-    smtp_id: str = Field(default="", validation_alias=AliasChoices("smtp-id", "smtp_id"))
     timestamp: int = Field(default=0, ge=0, le=1 << 36)
-    email: str = Field(default="", max_length=320)
     type: str = ""
     reason: str = ""
-    response: str = ""
     status: str = Field(default="", max_length=32)
     sg_machine_open: bool = False
     delivery_id: str = Field(default="", validation_alias=DELIVERY_ID)
@@ -105,24 +89,23 @@ class _Event(BaseModel):
 @dataclass(frozen=True, slots=True)
 class _Meaning:
     event: Event
-    bounce: Bounce | None = None
-    suppression: Suppression | None = None
+    news: News | None = None
 
 
 def _bounce(event: _Event) -> _Meaning:
     """`blocked` is a refusal for now: policy, content, reputation. Anything else condemns the address."""
-    return _Meaning(Event.BOUNCED, Bounce.SOFT if event.type == "blocked" else Bounce.HARD)
+    return _Meaning(Event.BOUNCED, News.SOFT_BOUNCE if event.type == "blocked" else News.HARD_BOUNCE)
 
 
 def _dropped(event: _Event) -> _Meaning:
     """SendGrid's own suppression lists say why."""
     reason = event.reason.casefold()
     if reason.startswith("bounced address") or reason == "invalid":
-        return _Meaning(Event.REJECTED, Bounce.HARD)
+        return _Meaning(Event.REJECTED, News.HARD_BOUNCE)
     if reason.startswith("spam reporting address"):
-        return _Meaning(Event.REJECTED, suppression=Suppression.COMPLAINT)
+        return _Meaning(Event.REJECTED, News.COMPLAINT)
     if reason.startswith("unsubscribed address"):
-        return _Meaning(Event.REJECTED, suppression=Suppression.UNSUBSCRIBE)
+        return _Meaning(Event.REJECTED, News.UNSUBSCRIBED)
     return _Meaning(Event.REJECTED)
 
 
@@ -134,13 +117,14 @@ _MEANINGS: dict[str, Callable[[_Event], _Meaning]] = {
     "dropped": _dropped,
     "open": lambda event: _Meaning(Event.OPENED),
     "click": lambda event: _Meaning(Event.CLICKED),
-    "spamreport": lambda event: _Meaning(Event.COMPLAINED, suppression=Suppression.COMPLAINT),
-    "unsubscribe": lambda event: _Meaning(Event.UNSUBSCRIBED, suppression=Suppression.UNSUBSCRIBE),
-    "group_unsubscribe": lambda event: _Meaning(Event.UNSUBSCRIBED, suppression=Suppression.UNSUBSCRIBE),
+    "spamreport": lambda event: _Meaning(Event.COMPLAINED),
+    "unsubscribe": lambda event: _Meaning(Event.UNSUBSCRIBED),
+    "group_unsubscribe": lambda event: _Meaning(Event.UNSUBSCRIBED),
 }
 
 
-def _receipt(entry: object) -> MailReceipt | None:
+def _receipt(entry: object) -> ProviderReceipt | None:
+    """Named by our own id alone: SendGrid's is that of a whole call, which may be a batch of mails."""
     try:
         event = _Event.model_validate(entry)
     except ValidationError:
@@ -149,19 +133,13 @@ def _receipt(entry: object) -> MailReceipt | None:
     if mean is None:
         return None
     meaning = mean(event)
-    return MailReceipt(
+    return mail_receipt(
         meaning.event,
-        event.sg_event_id,
-        delivery_id_of(event.delivery_id),
-        provider_message_id=event.sg_message_id.partition(".")[0][:200],
-        message_id=event.smtp_id.strip("<>")[:998],
-        recipient=event.email,
-        occurred_at=datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else None,
-        bounce=meaning.bounce,
-        suppression=meaning.suppression,
+        delivery_id=delivery_id_of(event.delivery_id),
+        news=meaning.news,
         machine=event.sg_machine_open,
         code=_code(event),
-        detail=excerpt(_ADDRESS.sub("(address)", event.reason or event.response)),
+        at=datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else None,
     )
 
 

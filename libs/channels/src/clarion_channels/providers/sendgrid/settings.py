@@ -24,6 +24,9 @@ def _header_safe(value: SecretStr) -> SecretStr:
     return value
 
 
+_Domain = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+
+
 class SendGridSettings(BaseModel):
     """One account or subuser. Receipts come only with its Event Webhook set up."""
 
@@ -32,6 +35,9 @@ class SendGridSettings(BaseModel):
     api_key: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(min_length=1, max_length=256)
     from_address: Annotated[str, AfterValidator(_address)] = Field(description="A verified sender; ASCII.")
     from_name: Annotated[str, AfterValidator(_line)] = Field(default="", max_length=128)
+    inbound_domain: _Domain | None = Field(
+        default=None, description="Mail to this domain reaches the tracker: people may unsubscribe by mail too."
+    )
     categories: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(default=(), max_length=10)
     sandbox_mode: bool = Field(default=False, description="SendGrid checks the mails and sends none.")
     webhook_public_key: str = Field(

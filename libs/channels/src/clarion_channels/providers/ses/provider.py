@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from clarion.types.v1.channel_pb2 import CHANNEL_EMAIL, Channel
 from clarion_channels.errortable import ErrorTable
 from clarion_channels.http import Attempt, HttpPool, NoAnswer, NotSent, PoolOptions, send_each
-from clarion_channels.mail.compose import FrameMismatch, compose
+from clarion_channels.mail.compose import FrameMismatch
 from clarion_channels.mail.frames_source import FrameSource, FrameUnavailable
 from clarion_channels.mail.headers import HeaderError, Mailbox
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable, Report
-from clarion_channels.providers.mailing import NotForMail, frame_of, headers_of
+from clarion_channels.providers.mailing import NotForMail, headers_of, mime_of
 from clarion_channels.providers.ses.answer import ERROR_TYPE, classify
 from clarion_channels.providers.ses.payload import TooLarge, build_body
 from clarion_channels.providers.ses.settings import SesSettings
@@ -76,14 +76,13 @@ class SesProvider:
             return Result(Outcome.BAD, code="local:mail_too_large", detail=str(error))
         except (HeaderError, FrameMismatch) as error:
             return Result(Outcome.BAD, code=f"local:{type(error).__name__}", detail=str(error))
-        return await self._post(body, attempt)
+        result = await self._post(body, attempt)
+        return result.with_receipts() if self._settings.topic_arns else result
 
     async def _body(self, message: Message) -> bytes:
-        headers = headers_of(message, self._sender, datetime.now(UTC))
-        mail = message.content.mail
-        content = compose(await frame_of(mail, self._frames), mail, headers)
+        headers = headers_of(message, self._sender, datetime.now(UTC), self._settings.inbound_domain)
         return build_body(
-            content,
+            await mime_of(message, headers, self._frames),
             self._sender.address,
             headers.recipient.address,
             message.delivery_id,

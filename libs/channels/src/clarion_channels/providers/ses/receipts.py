@@ -8,19 +8,10 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clarion_channels.excerpt import excerpt
-from clarion_channels.mail.receipt import (
-    DELIVERY_ID,
-    Bounce,
-    Event,
-    MailReceipt,
-    Malformed,
-    Suppression,
-    delivery_id_of,
-)
+from clarion_channels.mail.receipt import DELIVERY_ID, Event, Malformed, delivery_id_of, mail_receipt
 from clarion_channels.providers.ses.sns import Envelope, Kind
+from clarion_channels.receipt import News, ProviderReceipt
 
-_ADDRESS = re.compile(r"\S+@\S+")
 _WORD = re.compile(r"[A-Za-z0-9.-]{1,32}")
 
 
@@ -35,15 +26,12 @@ class _Header(_Lenient):
 
 class _Mail(_Lenient):
     message_id: str = Field(alias="messageId", min_length=1, max_length=200)
-    destination: tuple[str, ...] = ()
     headers: tuple[_Header, ...] = ()
     tags: dict[str, tuple[str, ...]] = {}
 
 
 class _Recipient(_Lenient):
-    email: str = Field(default="", alias="emailAddress", max_length=320)
     status: str = ""
-    diagnostic: str = Field(default="", alias="diagnosticCode")
 
 
 class _Detail(_Lenient):
@@ -57,18 +45,11 @@ class _Detail(_Lenient):
     complained: tuple[_Recipient, ...] = Field(default=(), alias="complainedRecipients")
     delay_type: str = Field(default="", alias="delayType")
     delayed: tuple[_Recipient, ...] = Field(default=(), alias="delayedRecipients")
-    delivered: tuple[str, ...] = Field(default=(), alias="recipients")
-    reason: str = ""
-    error: str = Field(default="", alias="errorMessage")
 
     @property
     def recipients(self) -> tuple[_Recipient, ...]:
-        return (
-            self.bounced
-            or self.complained
-            or self.delayed
-            or tuple(_Recipient(emailAddress=address) for address in self.delivered)
-        )
+        """Those that the event names with a status of their own; each of our mails has one."""
+        return self.bounced or self.complained or self.delayed or (_Recipient(),)
 
 
 class _SesEvent(_Lenient):
@@ -85,7 +66,7 @@ class _SesEvent(_Lenient):
     click: _Detail = _Detail()
 
 
-def receipts(envelope: Envelope) -> tuple[MailReceipt, ...]:
+def receipts(envelope: Envelope) -> tuple[ProviderReceipt, ...]:
     """What a verified notification says, one receipt per recipient; none for events that say nothing of a delivery.
 
     Raises `Malformed`, also for a notification that is not from SES.
@@ -99,70 +80,50 @@ def receipts(envelope: Envelope) -> tuple[MailReceipt, ...]:
     kind = event.event_type or event.notification_type
     match kind:
         case "Send":
-            return _each(envelope, event, _Detail(), Event.ACCEPTED, kind)
+            return _each(event, _Detail(), Event.ACCEPTED, kind)
         case "Delivery":
-            return _each(envelope, event, event.delivery, Event.DELIVERED, kind)
+            return _each(event, event.delivery, Event.DELIVERED, kind)
         case "DeliveryDelay":
-            return _each(envelope, event, event.delay, Event.DELAYED, kind, event.delay.delay_type)
+            return _each(event, event.delay, Event.DELAYED, kind, event.delay.delay_type)
         case "Bounce":
             words = (event.bounce.bounce_type, event.bounce.bounce_sub_type)
-            bounce = Bounce.HARD if event.bounce.bounce_type == "Permanent" else Bounce.SOFT
-            return _each(envelope, event, event.bounce, Event.BOUNCED, kind, *words, bounce=bounce)
+            news = News.HARD_BOUNCE if event.bounce.bounce_type == "Permanent" else News.SOFT_BOUNCE
+            return _each(event, event.bounce, Event.BOUNCED, kind, *words, news=news)
         case "Complaint":
-            return _complaint(envelope, event)
+            return _complaint(event)
         case "Reject":
-            return _each(envelope, event, event.reject, Event.REJECTED, kind)
+            return _each(event, event.reject, Event.REJECTED, kind)
         case "Rendering Failure" | "RenderingFailure":
-            return _each(envelope, event, event.failure, Event.REJECTED, kind)
+            return _each(event, event.failure, Event.REJECTED, kind)
         case "Open":
-            return _each(envelope, event, event.open, Event.OPENED, kind)
+            return _each(event, event.open, Event.OPENED, kind)
         case "Click":
-            return _each(envelope, event, event.click, Event.CLICKED, kind)
+            return _each(event, event.click, Event.CLICKED, kind)
     return ()
 
 
-def _complaint(envelope: Envelope, event: _SesEvent) -> tuple[MailReceipt, ...]:
+def _complaint(event: _SesEvent) -> tuple[ProviderReceipt, ...]:
     """Somebody who says "not spam" takes a complaint back; that gives no right to write, and takes none away."""
     detail = event.complaint
     if detail.complaint_type == "not-spam":
         return ()
-    return _each(
-        envelope,
-        event,
-        detail,
-        Event.COMPLAINED,
-        "Complaint",
-        detail.complaint_type,
-        suppression=Suppression.COMPLAINT,
-    )
+    return _each(event, detail, Event.COMPLAINED, "Complaint", detail.complaint_type)
 
 
 def _each(
-    envelope: Envelope,
-    event: _SesEvent,
-    detail: _Detail,
-    meaning: Event,
-    *words: str,
-    bounce: Bounce | None = None,
-    suppression: Suppression | None = None,
-) -> tuple[MailReceipt, ...]:
+    event: _SesEvent, detail: _Detail, meaning: Event, *words: str, news: News | None = None
+) -> tuple[ProviderReceipt, ...]:
     mail = event.mail
     own = next((header.value for header in mail.headers if header.name.lower() == "message-id"), "").strip("<> ")[:998]
     tagged = next(iter(mail.tags.get(DELIVERY_ID, ())), "")
-    recipients = detail.recipients or tuple(_Recipient(emailAddress=address[:320]) for address in mail.destination)
     return tuple(
-        MailReceipt(
+        mail_receipt(
             meaning,
-            f"{envelope.message_id}:{index}",
-            delivery_id_of(tagged) or delivery_id_of(own),
-            provider_message_id=mail.message_id,
-            message_id=own,
-            recipient=recipient.email,
-            occurred_at=detail.timestamp if detail.timestamp and detail.timestamp.tzinfo else None,
-            bounce=bounce,
-            suppression=suppression,
+            delivery_id=delivery_id_of(tagged) or delivery_id_of(own),
+            message_id=mail.message_id,
+            news=news,
             code=":".join(word for word in (*words, recipient.status) if _WORD.fullmatch(word))[:64],
-            detail=excerpt(_ADDRESS.sub("(address)", recipient.diagnostic or detail.reason or detail.error)),
+            at=detail.timestamp if detail.timestamp and detail.timestamp.tzinfo else None,
         )
-        for index, recipient in enumerate(recipients)
+        for recipient in detail.recipients
     )

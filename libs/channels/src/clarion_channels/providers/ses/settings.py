@@ -27,6 +27,7 @@ def _not_ours(value: dict[str, str]) -> dict[str, str]:
 
 
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,256}$")]
+_Domain = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
 
 
 class SesSettings(BaseModel):
@@ -40,6 +41,9 @@ class SesSettings(BaseModel):
     session_token: SecretStr = SecretStr("")
     from_address: Annotated[str, AfterValidator(_address)] = Field(description="A verified identity; ASCII.")
     from_name: Annotated[str, AfterValidator(_line)] = Field(default="", max_length=128)
+    inbound_domain: _Domain | None = Field(
+        default=None, description="Mail to this domain reaches the tracker: people may unsubscribe by mail too."
+    )
     configuration_set: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
     tags: Annotated[dict[_Word, _Word], AfterValidator(_not_ours)] = Field(
         default={}, max_length=20, description="EmailTags of every mail; they come back in its events."

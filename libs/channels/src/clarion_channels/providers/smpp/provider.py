@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +23,7 @@ from clarion_channels.providers.smpp.session import (
 from clarion_channels.providers.smpp.settings import SmppSettings
 from clarion_channels.providers.smpp.submit import Unsendable, build_segments
 from clarion_channels.providers.spread import Progress, spread
+from clarion_channels.text.references import References
 from clarion_channels.text.segments import TooManyParts
 
 RECEIPT_KIND = "smpp.deliver_sm"
@@ -34,10 +35,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def classify(table: ErrorTable, status: int, message_id: str = "") -> Result:
-    """The result of an answer's command_status."""
+def classify(table: ErrorTable, status: int, message_id: str = "", opted_out: Collection[int] = ()) -> Result:
+    """The result of an answer's command_status; `opted_out`: those that mean so at this carrier."""
     if status == Status.OK:
         return Result(Outcome.ACCEPTED, code="0x00", provider_message_id=message_id)
+    if status in opted_out:
+        return Result(Outcome.DEAD, code=f"0x{status:02X}", opted_out=True)
     verdict = table.lookup(status)
     return Result(verdict.outcome, code=verdict.code(f"0x{status:02X}"))
 
@@ -47,8 +50,8 @@ class SmppProvider:
 
     The segments of a message go out one after the other, each after the answer to the one before. The first that is
     not accepted decides: its class is the message's, with the ids accepted so far. A phone shows nothing whole until
-    all parts are there, and a second try carries the same reference, so RETRY after some were accepted shows nothing
-    twice.
+    all parts are there, and a second try by this process carries the same reference, so RETRY after some were accepted
+    shows nothing twice.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class SmppProvider:
         self._receipts = receipts
         self._table = table
         self._now = now
+        self._references = References(settings.reference_bits)
         self._pool = SessionPool(
             self._dial,
             size=settings.binds,
@@ -102,16 +106,24 @@ class SmppProvider:
         if message.expire_at <= now:
             return Result(Outcome.RETRY, code="expired")
         try:
-            segments = build_segments(message, self._settings, now)
+            submission = build_segments(message, self._settings, self._references, now)
         except (Unsendable, TooManyParts) as error:
             return Result(Outcome.BAD, code=type(error).__name__, detail=str(error))
         accepted: list[str] = []
-        for segment in segments:
-            result = await self._submit(segment, progress)
-            if result.outcome is not Outcome.ACCEPTED:
-                return _partly(result, accepted, len(segments))
-            accepted.append(result.provider_message_id)
-        return Result(Outcome.ACCEPTED, code="0x00", provider_message_id=",".join(accepted))
+        finished = False
+        try:
+            for segment in submission.segments:
+                result = await self._submit(segment, progress)
+                if result.outcome is not Outcome.ACCEPTED:
+                    return _partly(result, accepted, len(submission.segments))
+                accepted.append(result.provider_message_id)
+            finished = True
+        finally:
+            if not finished and submission.reference is not None:
+                self._references.keep(message.delivery_id, submission.reference)
+        return Result(
+            Outcome.ACCEPTED, code="0x00", provider_message_id=",".join(accepted), receipt_ids=tuple(accepted)
+        )
 
     async def _submit(self, segment: ShortMessage, progress: Progress) -> Result:
         for _ in range(self._settings.binds + 1):
@@ -129,7 +141,7 @@ class SmppProvider:
             progress.answered()
             if isinstance(response, GenericNack):
                 return classify(self._table, response.status or Status.INVALID_COMMAND_ID)
-            return classify(self._table, response.status, response.message_id)
+            return classify(self._table, response.status, response.message_id, self._settings.opted_out_statuses)
         return Result(Outcome.RETRY, code="not_written")
 
     async def _dial(self) -> Session:
@@ -168,5 +180,6 @@ def _partly(result: Result, accepted: Sequence[str], total: int) -> Result:
     return replace(
         result,
         provider_message_id=",".join(accepted),
+        receipt_ids=(*accepted, *[""] * (total - len(accepted))),
         detail=f"{len(accepted)} of {total} segments accepted",
     )

@@ -1,16 +1,20 @@
 """Delivery receipts of an SMSC (SMPP v3.4 §2.11 and appendix B). Pure.
 
-Receipts are not ordered, may repeat, may come on another bind and before the submit_sm_resp: apply them by rank.
+Receipts are not ordered, may repeat, may come on another bind and before the submit_sm_resp.
 """
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 
-from clarion_channels.providers.smpp.codec import DeliverSm, ShortMessage, Tag, decode
+from clarion_channels.errortable import ErrorTable
+from clarion_channels.providers.smpp.codec import CodecError, DeliverSm, ShortMessage, Tag, decode
+from clarion_channels.receipt import News, ProviderReceipt, normalise_id
+from clarion_kit.vocabulary import Receipt
 
 _RECEIPT_BITS = 0x3C
 _IS_RECEIPT = 0x04
+_GSM = 3
+"""network_error_code: the type of network whose codes the table holds (§5.3.2.31)."""
 _TEXT_STATES = {
     "ENROUTE": 1,
     "DELIVRD": 2,
@@ -24,6 +28,8 @@ _TEXT_STATES = {
 _FIELD = re.compile(r"\b(id|stat|err|submit date|done date):\s*([^\s]*)", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]{1,32}")
 _DECIMAL = re.compile(r"[0-9]{1,39}")
+_NOT_IN_CODES = re.compile(r"[^0-9A-Za-z:._-]")
+_MAX_CODE = 32
 
 
 class NotAReceipt(ValueError):
@@ -43,53 +49,22 @@ class State(IntEnum):
     REJECTED = 8
 
     @property
-    def final(self) -> bool:
-        return self.rank >= _FINAL_RANK
-
-    @property
-    def rank(self) -> int:
-        """A receipt may replace only one of lower rank; delivered outranks every failure."""
-        return _RANKS[self]
+    def receipt(self) -> Receipt | None:
+        """What it makes of the message, None while it is on its way."""
+        if self is State.DELIVERED:
+            return Receipt.DELIVERED
+        return Receipt.UNDELIVERED if self in _FAILED else None
 
 
-_FINAL_RANK = 3
-_RANKS = {
-    State.UNKNOWN: 0,
-    State.ENROUTE: 1,
-    State.ACCEPTED: 2,
-    State.EXPIRED: 3,
-    State.DELETED: 3,
-    State.UNDELIVERABLE: 3,
-    State.REJECTED: 3,
-    State.DELIVERED: 4,
-}
+_FAILED = frozenset({State.EXPIRED, State.DELETED, State.UNDELIVERABLE, State.REJECTED})
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a receipt says.
-
-    `ids` are the forms, each as `normalise_id` gives it, under which the id of submit_sm_resp may have been kept: as it
-    stands, and from decimal to hexadecimal and back. `error` is the carrier's code, "" where none is given, with the
-    network's type before a colon when it came as a TLV. `done_date` is the SMSC's text YYMMDDhhmm[ss], in its own zone.
-    """
-
-    ids: tuple[str, ...]
-    state: State
-    error: str = ""
-    done_date: str = ""
-
-
-def normalise_id(message_id: str) -> str:
-    """A message id in lower case without leading zeros, as it is to be kept for matching."""
-    text = message_id.strip().lower()
-    return text.lstrip("0") or text[:1]
-
-
-def parse_receipt(pdu: bytes) -> Receipt:
+def parse_receipt(pdu: bytes, errors: ErrorTable) -> ProviderReceipt:
     """The receipt in a deliver_sm, given as its bytes; TLVs win over the text.
 
-    Raises `NotAReceipt`, and `codec.CodecError` for bytes that are no PDU.
+    `ids` are the forms under which the id of submit_sm_resp may have been kept: as it stands, and from decimal to
+    hexadecimal and back. `code` is the carrier's, "" where none is given, with the network's type before a colon when it
+    came as a TLV. Raises `NotAReceipt`, and `codec.CodecError` for bytes that are no PDU and an id that cannot be one.
     """
     deliver = decode(pdu)
     if not isinstance(deliver, DeliverSm):
@@ -102,7 +77,24 @@ def parse_receipt(pdu: bytes) -> Receipt:
         raise NotAReceipt("the deliver_sm names no message id or no state")
     if message.esm_class & _RECEIPT_BITS != _IS_RECEIPT and Tag.RECEIPTED_MESSAGE_ID not in message.tlvs:
         raise NotAReceipt("the deliver_sm is not marked as a receipt")
-    return Receipt(_candidates(message_id), state, _error(message, fields), fields.get("done date", ""))
+    if not message_id.isprintable():
+        raise CodecError("the message id is not printable")
+    code = _NOT_IN_CODES.sub("", _error(message, fields))[:_MAX_CODE]
+    return ProviderReceipt(_candidates(message_id), state.receipt, code, news=_news(state, code, errors))
+
+
+def _news(state: State, code: str, errors: ErrorTable) -> News | None:
+    if state is State.DELIVERED:
+        return News.ARRIVED
+    return errors.lookup(0, _table_code(code)).news if state in _FAILED else None
+
+
+def _table_code(code: str) -> str:
+    """A code as the table has it: three digits; as it stands where it is no number, or of a network that is not GSM."""
+    network, _, number = code.rpartition(":")
+    if network not in ("", str(_GSM)) or not (number.isascii() and number.isdecimal()):
+        return code
+    return number.lstrip("0").rjust(3, "0")
 
 
 def _fields(message: ShortMessage) -> dict[str, str]:

@@ -42,6 +42,15 @@ class SmppSettings(BaseModel):
     source_npi: int | None = Field(default=None, ge=0, le=18, description="Unset: by the form of `source`.")
     default_alphabet_coding: int = Field(default=0, ge=0, le=255, description="data_coding sent with GSM-7 text.")
     reference_bits: Literal[8, 16] = Field(default=8, description="Width of the reference of concatenated segments.")
+    concatenation: Literal["udh", "sar"] = Field(
+        default="udh",
+        description="How segments are numbered: a user data header, or SAR TLVs, as the carrier takes them.",
+    )
+    opted_out_statuses: frozenset[Annotated[int, Field(ge=0x01, le=0xFFFF)]] = Field(
+        default=frozenset(),
+        max_length=20,
+        description="command_status values with which this carrier says that the recipient opted out; none is standard.",
+    )
     max_segments: int = Field(default=10, ge=1, le=255)
     transliterate: bool = Field(
         default=True, description="Replace typographic characters where that brings a text into GSM-7."

@@ -1,16 +1,16 @@
 """From a text to the submit_sm bodies that carry it. Pure."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from uuid import UUID
 
 from clarion.types.v1.channel_pb2 import Priority
 from clarion_channels.port import Message
 from clarion_channels.providers.smpp.codec import Address, ShortMessage, Tag
 from clarion_channels.providers.smpp.settings import SmppSettings
 from clarion_channels.text.gsm7 import is_gsm7, transliterate
-from clarion_channels.text.segments import Alphabet, split, user_data_header
+from clarion_channels.text.references import References
+from clarion_channels.text.segments import Alphabet, ReferenceBits, split, user_data_header
 
 _UCS2 = 0x08
 _UDHI = 0x40
@@ -24,18 +24,22 @@ class Unsendable(ValueError):
     """The message cannot be put into SMPP; the text names the reason, never the content or the number."""
 
 
-def build_segments(message: Message, settings: SmppSettings, now: datetime) -> tuple[ShortMessage, ...]:
-    """The submit_sm bodies of one message, in order.
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The submit_sm bodies of one message, in order, under one `reference` where there are several."""
 
-    The concatenation reference derives from the delivery id: parts of a second try complete those of the first on the
-    phone. Raises `Unsendable` and `text.segments.TooManyParts`.
-    """
+    segments: tuple[ShortMessage, ...]
+    reference: int | None = None
+
+
+def build_segments(message: Message, settings: SmppSettings, references: References, now: datetime) -> Submission:
+    """The bodies of one message. Raises `Unsendable` and `text.segments.TooManyParts`."""
     text = message.content.sms.text
     if not text:
         raise Unsendable("no text")
     if settings.transliterate and is_gsm7(plain := transliterate(text)):
         text = plain
-    segmented = split(text, reference_bits=settings.reference_bits, max_parts=settings.max_segments)
+    segmented = split(text, reference_bits=_room_for(settings), max_parts=settings.max_segments)
     total = len(segmented.parts)
     whole = ShortMessage(
         source=source_address(settings),
@@ -44,18 +48,18 @@ def build_segments(message: Message, settings: SmppSettings, now: datetime) -> t
         validity_period=validity_period(min(message.expire_at, now + settings.max_validity)),
         registered_delivery=_FINAL_RECEIPT,
         data_coding=_UCS2 if segmented.alphabet is Alphabet.UCS2 else settings.default_alphabet_coding,
-        tlvs={Tag.USER_MESSAGE_REFERENCE: _low_bits(message.delivery_id, 16).to_bytes(2, "big")},
+        tlvs={Tag.USER_MESSAGE_REFERENCE: (message.delivery_id.int & 0xFFFF).to_bytes(2, "big")},
     )
     if total == 1:
-        return (replace(whole, short_message=segmented.parts[0]),)
-    reference = _low_bits(message.delivery_id, settings.reference_bits)
-    return tuple(
-        replace(
-            whole,
-            esm_class=_UDHI,
-            short_message=user_data_header(reference, total, number, settings.reference_bits) + part,
-        )
-        for number, part in enumerate(segmented.parts, start=1)
+        return Submission((replace(whole, short_message=segmented.parts[0]),))
+    reference = references.take(message.address.sms.e164, message.delivery_id)
+    numbered = _sar if settings.concatenation == "sar" else _with_header
+    return Submission(
+        tuple(
+            numbered(whole, part, reference, total, number, settings.reference_bits)
+            for number, part in enumerate(segmented.parts, start=1)
+        ),
+        reference,
     )
 
 
@@ -93,5 +97,23 @@ def validity_period(until: datetime) -> str:
     return until.astimezone(UTC).strftime("%y%m%d%H%M%S000+")
 
 
-def _low_bits(identifier: UUID, bits: int) -> int:
-    return identifier.int & ((1 << bits) - 1)
+def _room_for(settings: SmppSettings) -> ReferenceBits:
+    """Whose header each part leaves room for. With SAR the SMSC writes it, and may take the longer one."""
+    return 16 if settings.concatenation == "sar" else settings.reference_bits
+
+
+def _with_header(
+    whole: ShortMessage, part: bytes, reference: int, total: int, number: int, bits: ReferenceBits
+) -> ShortMessage:
+    return replace(whole, esm_class=_UDHI, short_message=user_data_header(reference, total, number, bits) + part)
+
+
+def _sar(
+    whole: ShortMessage, part: bytes, reference: int, total: int, number: int, bits: ReferenceBits
+) -> ShortMessage:
+    numbering: dict[int, bytes] = {
+        Tag.SAR_REFERENCE: reference.to_bytes(2, "big"),
+        Tag.SAR_TOTAL: bytes([total]),
+        Tag.SAR_SEQUENCE: bytes([number]),
+    }
+    return replace(whole, short_message=part, tlvs={**whole.tlvs, **numbering})

@@ -23,13 +23,17 @@ _FORBIDDEN_IN_PATH = frozenset("\r\n\0<> ")
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Return path and recipient of one mail, both ASCII and checked (`mail.headers.check_address`)."""
+    """Return path and recipient of one mail, both ASCII and checked (`mail.headers.check_address`).
+
+    `envelope_id` comes back in what a server reports of the mail (RFC 3461 §4.4).
+    """
 
     sender: str
     recipient: str
+    envelope_id: str = ""
 
     def __post_init__(self) -> None:
-        if _FORBIDDEN_IN_PATH.intersection(self.sender + self.recipient):
+        if _FORBIDDEN_IN_PATH.intersection(self.sender + self.recipient + self.envelope_id):
             raise ValueError("an envelope path holds a character that could end it")
 
 
@@ -44,6 +48,7 @@ class Connection:
         self._mails = 0
         self._needs_reset = False
         self._sizes = client.supports_extension("size")
+        self._reports = client.supports_extension("dsn")
 
     @property
     def mails(self) -> int:
@@ -65,11 +70,7 @@ class Connection:
         if self._needs_reset:
             await self._command(b"RSET")
         self._needs_reset = True
-        size = [b"SIZE=%d" % len(message)] if self._sizes else []
-        for command in (
-            [b"MAIL", b"FROM:<%b>" % envelope.sender.encode("ascii"), *size],
-            [b"RCPT", b"TO:<%b>" % envelope.recipient.encode("ascii")],
-        ):
+        for command in (self._mail(envelope, len(message)), self._rcpt(envelope)):
             reply = await self._command(*command)
             if not reply.positive:
                 return reply
@@ -104,6 +105,20 @@ class Connection:
             # uvloop's transports do not derive from asyncio's, so there is nothing to check at run time.
             cast(asyncio.WriteTransport, transport).abort()
 
+    def _mail(self, envelope: Envelope, size: int) -> list[bytes]:
+        words = [b"MAIL", b"FROM:<%b>" % envelope.sender.encode("ascii")]
+        if self._sizes:
+            words.append(b"SIZE=%d" % size)
+        if self._reports:
+            words += [b"RET=HDRS", *([b"ENVID=%b" % _xtext(envelope.envelope_id)] if envelope.envelope_id else [])]
+        return words
+
+    def _rcpt(self, envelope: Envelope) -> list[bytes]:
+        words = [b"RCPT", b"TO:<%b>" % envelope.recipient.encode("ascii")]
+        if self._reports:
+            words += [b"NOTIFY=FAILURE,DELAY", b"ORCPT=rfc822;%b" % _xtext(envelope.recipient)]
+        return words
+
     async def _command(self, *words: bytes) -> Reply:
         response = await self._client.execute_command(*words)
         return self._reply(response.code, response.message)
@@ -124,6 +139,11 @@ class Connection:
         if code == _CLOSING:
             self.abort()
         return Reply(code, text)
+
+
+def _xtext(text: str) -> bytes:
+    """RFC 3461 §4: printable ASCII, "+" and "=" as hexadecimal."""
+    return text.replace("+", "+2B").replace("=", "+3D").encode("ascii")
 
 
 async def open_connection(settings: SmtpSettings, tls: ssl.SSLContext) -> Connection:

@@ -9,15 +9,15 @@ from functools import partial
 from aiosmtplib import SMTPException
 from aiosmtplib.errors import SMTPResponseException
 
-from clarion.internal.content.v1.rendered_pb2 import MailFrame, RenderedMail
 from clarion.types.v1.channel_pb2 import Channel
 from clarion_channels.errortable import ErrorTable
-from clarion_channels.mail.compose import FrameMismatch, compose, literal_frame
+from clarion_channels.mail.compose import FrameMismatch
 from clarion_channels.mail.frames_source import FrameSource, FrameUnavailable
-from clarion_channels.mail.headers import HeaderError, Mailbox, MailHeaders, check_address
-from clarion_channels.mail.verp import return_path
+from clarion_channels.mail.headers import HeaderError, Mailbox
+from clarion_channels.mail.return_path import ReturnAddress
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable, Report
+from clarion_channels.providers.mailing import NotForMail, headers_of, mime_of
 from clarion_channels.providers.smtp.answers import Reply, classify
 from clarion_channels.providers.smtp.connection import Envelope, open_connection
 from clarion_channels.providers.smtp.pool import ConnectionPool
@@ -34,7 +34,10 @@ def utc_now() -> datetime:
 
 
 class SmtpProvider:
-    """A lane of mail. One transaction and one recipient per message, on kept connections."""
+    """A lane of mail. One transaction and one recipient per message, on kept connections.
+
+    `return_address` gives the envelope sender of each mail; without it bounces go to the From address.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class SmtpProvider:
         tls: ssl.SSLContext,
         frames: FrameSource,
         table: ErrorTable,
+        return_address: ReturnAddress | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = "smtp"
@@ -51,9 +55,9 @@ class SmtpProvider:
         self.timeout = settings.timeout
         self._settings = settings
         self._sender = Mailbox(settings.from_address, settings.from_name)
-        self._domain = settings.from_address.rpartition("@")[2]
         self._frames = frames
         self._table = table
+        self._return_address = return_address
         self._now = now
         self._open = partial(open_connection, settings, tls)
         self._pool = ConnectionPool(
@@ -82,30 +86,22 @@ class SmtpProvider:
         try:
             envelope, content = await self._compose(message)
         except FrameUnavailable:
-            return Result(Outcome.RETRY, code="frame_unavailable")
+            return Result(Outcome.RETRY, code="local:frame_unavailable")
+        except NotForMail as error:
+            return Result(Outcome.BAD, code="local:not_for_mail", detail=str(error))
         except (HeaderError, FrameMismatch) as error:
-            return Result(Outcome.BAD, code=type(error).__name__, detail=str(error))
+            return Result(Outcome.BAD, code=f"local:{type(error).__name__}", detail=str(error))
         result, stale = await self._deliver(envelope, content, progress, fresh=False)
         if stale:
             result, _ = await self._deliver(envelope, content, progress, fresh=True)
         return result
 
     async def _compose(self, message: Message) -> tuple[Envelope, bytes]:
-        mail = message.content.mail
-        to = message.address.email
-        recipient = Mailbox(check_address("To", to.address), to.display_name)
-        headers = MailHeaders(self._sender, recipient, self._now(), f"{message.delivery_id}@{self._domain}")
-        content = compose(await self._frame(mail), mail, headers)
-        domain = self._settings.return_path_domain
-        sender = return_path(message.delivery_id, domain) if domain else self._sender.address
-        return Envelope(sender, recipient.address), content
-
-    async def _frame(self, mail: RenderedMail) -> MailFrame:
-        if mail.frame_sha256:
-            return await self._frames.get(mail.frame_sha256)
-        if not mail.literal.text and not mail.literal.html:
-            raise FrameMismatch("the mail has neither a frame nor a literal body")
-        return literal_frame(mail.literal)
+        headers = headers_of(message, self._sender, self._now(), self._settings.inbound_domain)
+        content = await mime_of(message, headers, self._frames)
+        delivery_id = message.delivery_id
+        sender = self._return_address(delivery_id) if self._return_address else self._sender.address
+        return Envelope(sender, headers.recipient.address, str(delivery_id)), content
 
     async def _deliver(
         self, envelope: Envelope, content: bytes, progress: Progress, *, fresh: bool

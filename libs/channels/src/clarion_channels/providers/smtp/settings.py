@@ -21,6 +21,9 @@ def _line(value: str) -> str:
 
 _Domain = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
 
+_ReturnDomain = Annotated[_Domain, Field(max_length=191)]
+"""Leaves room for the signed local part within the 254 characters of an address."""
+
 
 class SmtpSettings(BaseModel):
     """One submission account (RFC 6409). TLS is not optional: STARTTLS on 587 or implicit TLS on 465."""
@@ -34,8 +37,12 @@ class SmtpSettings(BaseModel):
     password: SecretStr = SecretStr("")
     from_address: Annotated[str, AfterValidator(_address)] = Field(description="The From address; ASCII.")
     from_name: Annotated[str, AfterValidator(_line)] = Field(default="", max_length=128)
-    return_path_domain: _Domain | None = Field(
-        default=None, description="Bounces go to b+<delivery id>@ this domain; unset: to from_address."
+    return_path_domain: _ReturnDomain | None = Field(
+        default=None,
+        description="Bounces go to signed addresses of this domain, whose mail the tracker takes; unset: to from_address.",
+    )
+    inbound_domain: _Domain | None = Field(
+        default=None, description="Mail to this domain reaches the tracker: people may unsubscribe by mail too."
     )
     local_hostname: _Domain = Field(default="localhost", description="The name given in EHLO.")
     ca_file: Path | None = Field(default=None, description="PEM file of trusted authorities; unset: the system's.")

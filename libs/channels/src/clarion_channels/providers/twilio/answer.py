@@ -8,6 +8,7 @@ from clarion_channels.errortable import ErrorTable
 from clarion_channels.excerpt import excerpt
 from clarion_channels.http import HttpAnswer
 from clarion_channels.outcome import Outcome, Result
+from clarion_channels.receipt import News
 
 
 class _Lenient(BaseModel):
@@ -38,12 +39,13 @@ def classify(table: ErrorTable, answer: HttpAnswer, number: str, now: datetime) 
         code=verdict.code(answer.status, reason),
         detail=excerpt(error.message or answer.body, number, number.removeprefix("+")),
         retry_after=retry_after if outcome.retryable else None,
+        opted_out=verdict.opted_out,
     )
 
 
-def classify_error(table: ErrorTable, error_code: str) -> Outcome:
-    """What the error code of a receipt says of the message: DEAD where its number should be disabled."""
-    return table.lookup(0, error_code).outcome
+def code_news(table: ErrorTable, error_code: str) -> News | None:
+    """What the error code of a receipt says of the number."""
+    return table.lookup(0, error_code).news
 
 
 def _sid(body: bytes) -> str:

@@ -66,7 +66,8 @@ class TwilioProvider:
 
     async def _exchange(self, form: bytes, number: str, attempt: Attempt) -> Result:
         answer = await self._http.post(self._settings.send_url, self._headers, form, self.timeout, attempt)
-        return classify(self._table, answer, number, datetime.now(UTC))
+        result = classify(self._table, answer, number, datetime.now(UTC))
+        return result.with_receipts() if self._settings.status_callback else result
 
 
 class Factory:

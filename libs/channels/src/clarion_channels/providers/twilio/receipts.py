@@ -9,10 +9,12 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl
 
+from clarion_channels.errortable import ErrorTable
+from clarion_channels.providers.twilio.answer import code_news
+from clarion_channels.receipt import News, ProviderReceipt, normalise_id
 from clarion_kit.vocabulary import Receipt
 
 SIGNATURE_HEADER = "X-Twilio-Signature"
@@ -46,29 +48,11 @@ class Status(StrEnum):
     READ = "read"
 
     @property
-    def rank(self) -> int:
-        """A status may replace only one of lower rank; delivered outranks every failure."""
-        return _RANKS[self]
-
-    @property
     def receipt(self) -> Receipt | None:
         """What it makes of the delivery, None while it is on its way."""
         return _RECEIPTS.get(self)
 
 
-_RANKS = {
-    Status.ACCEPTED: 0,
-    Status.SCHEDULED: 0,
-    Status.QUEUED: 1,
-    Status.SENDING: 2,
-    Status.SENT: 3,
-    Status.PARTIALLY_DELIVERED: 4,
-    Status.CANCELED: 5,
-    Status.FAILED: 5,
-    Status.UNDELIVERED: 5,
-    Status.DELIVERED: 6,
-    Status.READ: 7,
-}
 _RECEIPTS = {
     Status.CANCELED: Receipt.UNDELIVERED,
     Status.FAILED: Receipt.UNDELIVERED,
@@ -76,18 +60,6 @@ _RECEIPTS = {
     Status.DELIVERED: Receipt.DELIVERED,
     Status.READ: Receipt.SEEN,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TwilioReceipt:
-    """What became of a message. `provider_message_id` is the SID that the send's `Result` holds.
-
-    `error_code` is "" where there is none; `answer.classify_error` says what it means.
-    """
-
-    provider_message_id: str
-    status: Status
-    error_code: str = ""
 
 
 def read_form(body: bytes) -> Fields:
@@ -115,8 +87,8 @@ def verify(url: str, fields: Fields, signature: str, auth_token: str) -> None:
         raise Forged("wrong signature")
 
 
-def parse(fields: Fields) -> TwilioReceipt:
-    """The receipt in a callback's fields; raises `Malformed`."""
+def parse(fields: Fields, errors: ErrorTable) -> ProviderReceipt:
+    """The receipt in a callback's fields, its `code` Twilio's error code; raises `Malformed`."""
     values = dict(fields)
     sid, error_code = values.get("MessageSid", ""), values.get("ErrorCode", "")
     if not (sid.isascii() and sid.isalnum() and len(sid) <= 64):
@@ -127,4 +99,13 @@ def parse(fields: Fields) -> TwilioReceipt:
         status = Status(values.get("MessageStatus", ""))
     except ValueError as error:
         raise Malformed("no known message status") from error
-    return TwilioReceipt(sid, status, "" if error_code == "0" else error_code)
+    code = "" if error_code == "0" else error_code
+    return ProviderReceipt((normalise_id(sid),), status.receipt, code, news=_news(status, code, errors))
+
+
+def _news(status: Status, code: str, errors: ErrorTable) -> News | None:
+    if status.receipt is None:
+        return None
+    if status.receipt is not Receipt.UNDELIVERED:
+        return News.ARRIVED
+    return code_news(errors, code) if code else None

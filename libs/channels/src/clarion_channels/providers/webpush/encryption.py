@@ -15,9 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-MAX_PLAINTEXT_BYTES = 3993
-"""What leaves 4,096 bytes of body: 86 of header, 1 delimiter, 16 of tag."""
-
 _AUTH_BYTES = 16
 _SALT_BYTES = 16
 _KEY_BYTES = 16

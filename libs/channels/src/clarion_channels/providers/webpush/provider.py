@@ -11,12 +11,14 @@ from clarion_channels.http import Attempt, NotSent, PoolOptions, send_each
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, Receipts, Report
 from clarion_channels.providers.webpush.answer import classify
-from clarion_channels.providers.webpush.encryption import MAX_PLAINTEXT_BYTES, InvalidKeys, encrypt
+from clarion_channels.providers.webpush.encryption import InvalidKeys, encrypt
 from clarion_channels.providers.webpush.endpoint import AllowedHosts, ForbiddenEndpoint
 from clarion_channels.providers.webpush.origins import OriginPools
-from clarion_channels.providers.webpush.payload import build_plaintext, request_headers
+from clarion_channels.providers.webpush.payload import request_headers
 from clarion_channels.providers.webpush.settings import WebPushSettings
 from clarion_channels.providers.webpush.vapid import Vapid, load_vapid_key
+from clarion_channels.push.content import InvalidMessage, too_large
+from clarion_channels.push.web import MAX_PLAINTEXT_BYTES, build_plaintext
 
 _MAX_BATCH = 500
 
@@ -61,12 +63,11 @@ class WebPushProvider:
             return Result(Outcome.BAD, code="local:not_for_web", detail="address or content is not for browsers")
         deadline = asyncio.get_running_loop().time() + self.timeout.total_seconds()
         subscription = message.address.web
-        plaintext = build_plaintext(message.content.push, str(message.delivery_id))
-        if len(plaintext) > MAX_PLAINTEXT_BYTES:
-            detail = f"{len(plaintext)} bytes of JSON, Web Push takes {MAX_PLAINTEXT_BYTES}"
-            return Result(Outcome.BAD, code="local:payload_too_large", detail=detail)
         now = datetime.now(UTC)
         try:
+            plaintext = build_plaintext(message.content.push, str(message.delivery_id))
+            if len(plaintext) > MAX_PLAINTEXT_BYTES:
+                raise too_large(len(plaintext), MAX_PLAINTEXT_BYTES, "Web Push")
             origin = self._allowed.origin_of(subscription.endpoint)
             body = encrypt(plaintext, subscription.p256dh, subscription.auth)
             headers = {**request_headers(message, now), "authorization": self._vapid.header(str(origin))}
@@ -75,6 +76,8 @@ class WebPushProvider:
             async with lease as pool:
                 left = deadline - asyncio.get_running_loop().time()
                 answer = await pool.post(subscription.endpoint, headers, body, timedelta(seconds=left), attempt)
+        except InvalidMessage as error:
+            return Result(Outcome.BAD, code=error.code, detail=str(error))
         except ForbiddenEndpoint as error:
             return Result(Outcome.BAD, code="local:endpoint", detail=str(error))
         except TimeoutError as error:

@@ -22,11 +22,17 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from clarion.notification.v1 import notification_service_pb2 as clarion_dot_notification_dot_v1_dot_notification__service__pb2
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from clarion.recipient.v1 import recipient_service_pb2 as clarion_dot_recipient_dot_v1_dot_recipient__service__pb2
+from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
+from clarion.types.v1 import content_pb2 as clarion_dot_types_dot_v1_dot_content__pb2
+from clarion.types.v1 import time_pb2 as clarion_dot_types_dot_v1_dot_time__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,clarion/broadcast/v1/broadcast_service.proto\x12\x14\x63larion.broadcast.v1\x1a clarion/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x01\n\x15StartBroadcastRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x10\n\x08template\x18\x04 \x01(\t\x12.\n\ndeliver_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x16StartBroadcastResponse\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\"+\n\x13GetBroadcastRequest\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\"6\n\x14GetBroadcastResponse\x12\x0f\n\x07planned\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x32\x9f\x02\n\x10\x42roadcastService\x12}\n\x0eStartBroadcast\x12+.clarion.broadcast.v1.StartBroadcastRequest\x1a,.clarion.broadcast.v1.StartBroadcastResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@\x12}\n\x0cGetBroadcast\x12).clarion.broadcast.v1.GetBroadcastRequest\x1a*.clarion.broadcast.v1.GetBroadcastResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80 \x1a\r\xb2\xbb\x18\tschedulerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,clarion/broadcast/v1/broadcast_service.proto\x12\x14\x63larion.broadcast.v1\x1a\x32\x63larion/notification/v1/notification_service.proto\x1a clarion/options/v1/options.proto\x1a,clarion/recipient/v1/recipient_service.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1e\x63larion/types/v1/content.proto\x1a\x1b\x63larion/types/v1/time.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x04\n\x15StartBroadcastRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x10\n\x08template\x18\x04 \x01(\t\x12.\n\ndeliver_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10template_version\x18\x06 \x01(\r\x12%\n\x04\x64\x61ta\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06locale\x18\x08 \x01(\t\x12*\n\x07\x63ontent\x18\t \x01(\x0b\x32\x19.clarion.types.v1.Content\x12\x34\n\x06\x66ilter\x18\n \x03(\x0b\x32$.clarion.recipient.v1.AttributeMatch\x12\x11\n\teverybody\x18\x0b \x01(\x08\x12,\n\x08priority\x18\x0c \x01(\x0e\x32\x1a.clarion.types.v1.Priority\x12>\n\x0e\x63hannel_policy\x18\r \x01(\x0b\x32&.clarion.notification.v1.ChannelPolicy\x12-\n\texpire_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpace_per_second\x18\x0f \x01(\r\x12\x14\n\x0c\x63ollapse_key\x18\x10 \x01(\t\x12\x18\n\x10\x64\x65liver_at_local\x18\x11 \x01(\t\x12\x31\n\x0bsend_window\x18\x12 \x01(\x0b\x32\x1c.clarion.types.v1.SendWindow\"A\n\x16StartBroadcastResponse\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"+\n\x13GetBroadcastRequest\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\"\xe0\x03\n\tBroadcast\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.clarion.broadcast.v1.BroadcastState\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12,\n\x08priority\x18\x05 \x01(\x0e\x32\x1a.clarion.types.v1.Priority\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeliver_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpace_per_second\x18\n \x01(\r\x12\x0f\n\x07planned\x18\x0b \x01(\x04\x12\x12\n\ndeliveries\x18\x0c \x01(\x04\x12\x12\n\nsuppressed\x18\r \x01(\x04\x12\r\n\x05total\x18\x0e \x01(\x04\x12\x17\n\x0frate_per_second\x18\x0f \x01(\x01\"\xbe\x01\n\x11\x42roadcastOutcomes\x12)\n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tin_flight\x18\x02 \x01(\x04\x12\x0c\n\x04sent\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x04\x12\x12\n\nsuppressed\x18\x05 \x01(\x04\x12\x0f\n\x07\x65xpired\x18\x06 \x01(\x04\x12\x11\n\tcancelled\x18\x07 \x01(\x04\x12\x15\n\rdead_lettered\x18\x08 \x01(\x04\"\xa5\x01\n\x14GetBroadcastResponse\x12\x0f\n\x07planned\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x32\n\tbroadcast\x18\x03 \x01(\x0b\x32\x1f.clarion.broadcast.v1.Broadcast\x12\x39\n\x08outcomes\x18\x04 \x01(\x0b\x32\'.clarion.broadcast.v1.BroadcastOutcomes\">\n\x15ListBroadcastsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"f\n\x16ListBroadcastsResponse\x12\x33\n\nbroadcasts\x18\x01 \x03(\x0b\x32\x1f.clarion.broadcast.v1.Broadcast\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x15PauseBroadcastRequest\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\"L\n\x16PauseBroadcastResponse\x12\x32\n\tbroadcast\x18\x01 \x01(\x0b\x32\x1f.clarion.broadcast.v1.Broadcast\".\n\x16ResumeBroadcastRequest\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\"M\n\x17ResumeBroadcastResponse\x12\x32\n\tbroadcast\x18\x01 \x01(\x0b\x32\x1f.clarion.broadcast.v1.Broadcast\".\n\x16\x43\x61ncelBroadcastRequest\x12\x14\n\x0c\x62roadcast_id\x18\x01 \x01(\t\"M\n\x17\x43\x61ncelBroadcastResponse\x12\x32\n\tbroadcast\x18\x01 \x01(\x0b\x32\x1f.clarion.broadcast.v1.Broadcast*\xe3\x01\n\x0e\x42roadcastState\x12\x1f\n\x1b\x42ROADCAST_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x42ROADCAST_STATE_RUNNING\x10\x01\x12\x1a\n\x16\x42ROADCAST_STATE_PAUSED\x10\x02\x12\x1b\n\x17\x42ROADCAST_STATE_PLANNED\x10\x03\x12\x1e\n\x1a\x42ROADCAST_STATE_CANCELLING\x10\x04\x12\x1d\n\x19\x42ROADCAST_STATE_CANCELLED\x10\x05\x12\x1b\n\x17\x42ROADCAST_STATE_EXPIRED\x10\x06\x32\xa5\x06\n\x10\x42roadcastService\x12}\n\x0eStartBroadcast\x12+.clarion.broadcast.v1.StartBroadcastRequest\x1a,.clarion.broadcast.v1.StartBroadcastResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@\x12}\n\x0cGetBroadcast\x12).clarion.broadcast.v1.GetBroadcastRequest\x1a*.clarion.broadcast.v1.GetBroadcastResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80 \x12\x83\x01\n\x0eListBroadcasts\x12+.clarion.broadcast.v1.ListBroadcastsRequest\x1a,.clarion.broadcast.v1.ListBroadcastsResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80 \x12|\n\x0ePauseBroadcast\x12+.clarion.broadcast.v1.PauseBroadcastRequest\x1a,.clarion.broadcast.v1.PauseBroadcastResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x12\x7f\n\x0fResumeBroadcast\x12,.clarion.broadcast.v1.ResumeBroadcastRequest\x1a-.clarion.broadcast.v1.ResumeBroadcastResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x12\x7f\n\x0f\x43\x61ncelBroadcast\x12,.clarion.broadcast.v1.CancelBroadcastRequest\x1a-.clarion.broadcast.v1.CancelBroadcastResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x1a\r\xb2\xbb\x18\tschedulerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,14 +45,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BROADCASTSERVICE'].methods_by_name['StartBroadcast']._serialized_options = b'\252\273\030\014\n\004send\020\001\030\200\200@'
   _globals['_BROADCASTSERVICE'].methods_by_name['GetBroadcast']._loaded_options = None
   _globals['_BROADCASTSERVICE'].methods_by_name['GetBroadcast']._serialized_options = b'\252\273\030\022\n\013status:read\020\001\030\200 '
-  _globals['_STARTBROADCASTREQUEST']._serialized_start=138
-  _globals['_STARTBROADCASTREQUEST']._serialized_end=278
-  _globals['_STARTBROADCASTRESPONSE']._serialized_start=280
-  _globals['_STARTBROADCASTRESPONSE']._serialized_end=326
-  _globals['_GETBROADCASTREQUEST']._serialized_start=328
-  _globals['_GETBROADCASTREQUEST']._serialized_end=371
-  _globals['_GETBROADCASTRESPONSE']._serialized_start=373
-  _globals['_GETBROADCASTRESPONSE']._serialized_end=427
-  _globals['_BROADCASTSERVICE']._serialized_start=430
-  _globals['_BROADCASTSERVICE']._serialized_end=717
+  _globals['_BROADCASTSERVICE'].methods_by_name['ListBroadcasts']._loaded_options = None
+  _globals['_BROADCASTSERVICE'].methods_by_name['ListBroadcasts']._serialized_options = b'\252\273\030\022\n\013status:read\020\001\030\200 '
+  _globals['_BROADCASTSERVICE'].methods_by_name['PauseBroadcast']._loaded_options = None
+  _globals['_BROADCASTSERVICE'].methods_by_name['PauseBroadcast']._serialized_options = b'\252\273\030\013\n\004send\020\001\030\200 '
+  _globals['_BROADCASTSERVICE'].methods_by_name['ResumeBroadcast']._loaded_options = None
+  _globals['_BROADCASTSERVICE'].methods_by_name['ResumeBroadcast']._serialized_options = b'\252\273\030\013\n\004send\020\001\030\200 '
+  _globals['_BROADCASTSERVICE'].methods_by_name['CancelBroadcast']._loaded_options = None
+  _globals['_BROADCASTSERVICE'].methods_by_name['CancelBroadcast']._serialized_options = b'\252\273\030\013\n\004send\020\001\030\200 '
+  _globals['_BROADCASTSTATE']._serialized_start=2484
+  _globals['_BROADCASTSTATE']._serialized_end=2711
+  _globals['_STARTBROADCASTREQUEST']._serialized_start=359
+  _globals['_STARTBROADCASTREQUEST']._serialized_end=978
+  _globals['_STARTBROADCASTRESPONSE']._serialized_start=980
+  _globals['_STARTBROADCASTRESPONSE']._serialized_end=1045
+  _globals['_GETBROADCASTREQUEST']._serialized_start=1047
+  _globals['_GETBROADCASTREQUEST']._serialized_end=1090
+  _globals['_BROADCAST']._serialized_start=1093
+  _globals['_BROADCAST']._serialized_end=1573
+  _globals['_BROADCASTOUTCOMES']._serialized_start=1576
+  _globals['_BROADCASTOUTCOMES']._serialized_end=1766
+  _globals['_GETBROADCASTRESPONSE']._serialized_start=1769
+  _globals['_GETBROADCASTRESPONSE']._serialized_end=1934
+  _globals['_LISTBROADCASTSREQUEST']._serialized_start=1936
+  _globals['_LISTBROADCASTSREQUEST']._serialized_end=1998
+  _globals['_LISTBROADCASTSRESPONSE']._serialized_start=2000
+  _globals['_LISTBROADCASTSRESPONSE']._serialized_end=2102
+  _globals['_PAUSEBROADCASTREQUEST']._serialized_start=2104
+  _globals['_PAUSEBROADCASTREQUEST']._serialized_end=2149
+  _globals['_PAUSEBROADCASTRESPONSE']._serialized_start=2151
+  _globals['_PAUSEBROADCASTRESPONSE']._serialized_end=2227
+  _globals['_RESUMEBROADCASTREQUEST']._serialized_start=2229
+  _globals['_RESUMEBROADCASTREQUEST']._serialized_end=2275
+  _globals['_RESUMEBROADCASTRESPONSE']._serialized_start=2277
+  _globals['_RESUMEBROADCASTRESPONSE']._serialized_end=2354
+  _globals['_CANCELBROADCASTREQUEST']._serialized_start=2356
+  _globals['_CANCELBROADCASTREQUEST']._serialized_end=2402
+  _globals['_CANCELBROADCASTRESPONSE']._serialized_start=2404
+  _globals['_CANCELBROADCASTRESPONSE']._serialized_end=2481
+  _globals['_BROADCASTSERVICE']._serialized_start=2714
+  _globals['_BROADCASTSERVICE']._serialized_end=3519
 # @@protoc_insertion_point(module_scope)

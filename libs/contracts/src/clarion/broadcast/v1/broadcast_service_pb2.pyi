@@ -3,9 +3,18 @@
 isort:skip_file
 Broadcasts: one content to very many recipients."""
 
+from clarion.notification.v1 import notification_service_pb2 as _notification_service_pb2
+from clarion.recipient.v1 import recipient_service_pb2 as _recipient_service_pb2
+from clarion.types.v1 import channel_pb2 as _channel_pb2
+from clarion.types.v1 import content_pb2 as _content_pb2
+from clarion.types.v1 import time_pb2 as _time_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,9 +26,49 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _BroadcastState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BroadcastStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BroadcastState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BROADCAST_STATE_UNSPECIFIED: _BroadcastState.ValueType  # 0
+    """Never stored."""
+    BROADCAST_STATE_RUNNING: _BroadcastState.ValueType  # 1
+    """Waits for its time, or is being planned."""
+    BROADCAST_STATE_PAUSED: _BroadcastState.ValueType  # 2
+    """Nothing more is planned until it is resumed."""
+    BROADCAST_STATE_PLANNED: _BroadcastState.ValueType  # 3
+    """Every recipient is planned."""
+    BROADCAST_STATE_CANCELLING: _BroadcastState.ValueType  # 4
+    """Nothing more is planned; what no provider has yet is being ended."""
+    BROADCAST_STATE_CANCELLED: _BroadcastState.ValueType  # 5
+    """Nothing is in flight any more that could be cancelled."""
+    BROADCAST_STATE_EXPIRED: _BroadcastState.ValueType  # 6
+    """Its deadline passed before every recipient was planned."""
+
+class BroadcastState(_BroadcastState, metaclass=_BroadcastStateEnumTypeWrapper):
+    """Where a broadcast stands."""
+
+BROADCAST_STATE_UNSPECIFIED: BroadcastState.ValueType  # 0
+"""Never stored."""
+BROADCAST_STATE_RUNNING: BroadcastState.ValueType  # 1
+"""Waits for its time, or is being planned."""
+BROADCAST_STATE_PAUSED: BroadcastState.ValueType  # 2
+"""Nothing more is planned until it is resumed."""
+BROADCAST_STATE_PLANNED: BroadcastState.ValueType  # 3
+"""Every recipient is planned."""
+BROADCAST_STATE_CANCELLING: BroadcastState.ValueType  # 4
+"""Nothing more is planned; what no provider has yet is being ended."""
+BROADCAST_STATE_CANCELLED: BroadcastState.ValueType  # 5
+"""Nothing is in flight any more that could be cancelled."""
+BROADCAST_STATE_EXPIRED: BroadcastState.ValueType  # 6
+"""Its deadline passed before every recipient was planned."""
+Global___BroadcastState: _TypeAlias = BroadcastState  # noqa: Y015
+
 @_typing.final
 class StartBroadcastRequest(_message.Message):
-    """What to broadcast."""
+    """What to broadcast. Exactly one of `topic`, `filter` and `everybody`; exactly one of `template` and `content`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -28,17 +77,68 @@ class StartBroadcastRequest(_message.Message):
     CATEGORY_FIELD_NUMBER: _builtins.int
     TEMPLATE_FIELD_NUMBER: _builtins.int
     DELIVER_AT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VERSION_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    EVERYBODY_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    CHANNEL_POLICY_FIELD_NUMBER: _builtins.int
+    EXPIRE_AT_FIELD_NUMBER: _builtins.int
+    PACE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    COLLAPSE_KEY_FIELD_NUMBER: _builtins.int
+    DELIVER_AT_LOCAL_FIELD_NUMBER: _builtins.int
+    SEND_WINDOW_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """The client's id of the event, 1-128 bytes. Required."""
+    """The client's id of the event, 1-128 bytes, opaque, no personal data. Required."""
     topic: _builtins.str
-    """Topic to reach. Required."""
+    """Subscribers of this topic."""
     category: _builtins.str
-    """Category. Required."""
+    """Name of a category of the app. Required."""
     template: _builtins.str
-    """Template name. Required."""
+    """Name of a published template; every recipient gets it in their own locale."""
+    template_version: _builtins.int
+    """Version of the template; 0: the published one when a recipient is planned."""
+    locale: _builtins.str
+    """Locale to use instead of the recipients' own, BCP 47."""
+    everybody: _builtins.bool
+    """Every recipient of the app."""
+    priority: _channel_pb2.Priority.ValueType
+    """Default BULK."""
+    pace_per_second: _builtins.int
+    """Most recipients planned in a second, 1-100,000; 0: as fast as the lanes take them."""
+    collapse_key: _builtins.str
+    """A newer notification with the same key replaces an older one on the device, ≤ 64 bytes."""
+    deliver_at_local: _builtins.str
+    """As Notification.deliver_at_local."""
     @_builtins.property
     def deliver_at(self) -> _timestamp_pb2.Timestamp:
-        """Not before this moment."""
+        """Not before this moment; at most 366 days ahead. Default: now. Not with `deliver_at_local`."""
+
+    @_builtins.property
+    def data(self) -> _struct_pb2.Struct:
+        """Values of the template's variables, the same for all; ≤ 64 KiB."""
+
+    @_builtins.property
+    def content(self) -> _content_pb2.Content:
+        """Content as it is."""
+
+    @_builtins.property
+    def filter(self) -> _containers.RepeatedCompositeFieldContainer[_recipient_service_pb2.AttributeMatch]:
+        """Recipients whose attributes match every one of these, ≤ 8."""
+
+    @_builtins.property
+    def channel_policy(self) -> _notification_service_pb2.ChannelPolicy:
+        """Default: all channels that the content is for."""
+
+    @_builtins.property
+    def expire_at(self) -> _timestamp_pb2.Timestamp:
+        """Not after this moment, planned or not. Default: the category's time to live after it is due."""
+
+    @_builtins.property
+    def send_window(self) -> _time_pb2.SendWindow:
+        """As Notification.send_window."""
 
     def __init__(
         self,
@@ -48,10 +148,23 @@ class StartBroadcastRequest(_message.Message):
         category: _builtins.str = ...,
         template: _builtins.str = ...,
         deliver_at: _timestamp_pb2.Timestamp | None = ...,
+        template_version: _builtins.int = ...,
+        data: _struct_pb2.Struct | None = ...,
+        locale: _builtins.str = ...,
+        content: _content_pb2.Content | None = ...,
+        filter: _abc.Iterable[_recipient_service_pb2.AttributeMatch] | None = ...,
+        everybody: _builtins.bool = ...,
+        priority: _channel_pb2.Priority.ValueType = ...,
+        channel_policy: _notification_service_pb2.ChannelPolicy | None = ...,
+        expire_at: _timestamp_pb2.Timestamp | None = ...,
+        pace_per_second: _builtins.int = ...,
+        collapse_key: _builtins.str = ...,
+        deliver_at_local: _builtins.str = ...,
+        send_window: _time_pb2.SendWindow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_at", b"deliver_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel_policy", b"channel_policy", "content", b"content", "data", b"data", "deliver_at", b"deliver_at", "expire_at", b"expire_at", "send_window", b"send_window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "deliver_at", b"deliver_at", "event_id", b"event_id", "template", b"template", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "channel_policy", b"channel_policy", "collapse_key", b"collapse_key", "content", b"content", "data", b"data", "deliver_at", b"deliver_at", "deliver_at_local", b"deliver_at_local", "event_id", b"event_id", "everybody", b"everybody", "expire_at", b"expire_at", "filter", b"filter", "locale", b"locale", "pace_per_second", b"pace_per_second", "priority", b"priority", "send_window", b"send_window", "template", b"template", "template_version", b"template_version", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -64,16 +177,20 @@ class StartBroadcastResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BROADCAST_ID_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
     broadcast_id: _builtins.str
     """UUIDv7."""
+    duplicate: _builtins.bool
+    """True when the event id was known with this payload: nothing new was stored."""
     def __init__(
         self,
         *,
         broadcast_id: _builtins.str = ...,
+        duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast_id", b"broadcast_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast_id", b"broadcast_id", "duplicate", b"duplicate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -102,6 +219,144 @@ class GetBroadcastRequest(_message.Message):
 Global___GetBroadcastRequest: _TypeAlias = GetBroadcastRequest  # noqa: Y015
 
 @_typing.final
+class Broadcast(_message.Message):
+    """A broadcast and how far it came. Counters move in the transactions that plan, so they never run ahead or behind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCAST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    DELIVER_AT_FIELD_NUMBER: _builtins.int
+    EXPIRE_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    PACE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    SUPPRESSED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    broadcast_id: _builtins.str
+    """UUIDv7."""
+    event_id: _builtins.str
+    """The client's id."""
+    state: Global___BroadcastState.ValueType
+    """Where it stands."""
+    category: _builtins.str
+    """Its category."""
+    priority: _channel_pb2.Priority.ValueType
+    """Its priority."""
+    pace_per_second: _builtins.int
+    """Most recipients a second; 0: no limit."""
+    planned: _builtins.int
+    """Recipients planned so far."""
+    deliveries: _builtins.int
+    """Their deliveries that went into flight."""
+    suppressed: _builtins.int
+    """Their deliveries that were suppressed when planned."""
+    total: _builtins.int
+    """Recipients in all: an estimate of its start, exact once every recipient is planned."""
+    rate_per_second: _builtins.float
+    """Recipients planned a second, over its last turns; 0 where it does not move."""
+    @_builtins.property
+    def accepted_at(self) -> _timestamp_pb2.Timestamp:
+        """When it became durable."""
+
+    @_builtins.property
+    def deliver_at(self) -> _timestamp_pb2.Timestamp:
+        """When it starts."""
+
+    @_builtins.property
+    def expire_at(self) -> _timestamp_pb2.Timestamp:
+        """Its deadline."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When its last recipient was planned or it ended otherwise."""
+
+    def __init__(
+        self,
+        *,
+        broadcast_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        state: Global___BroadcastState.ValueType = ...,
+        category: _builtins.str = ...,
+        priority: _channel_pb2.Priority.ValueType = ...,
+        accepted_at: _timestamp_pb2.Timestamp | None = ...,
+        deliver_at: _timestamp_pb2.Timestamp | None = ...,
+        expire_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        pace_per_second: _builtins.int = ...,
+        planned: _builtins.int = ...,
+        deliveries: _builtins.int = ...,
+        suppressed: _builtins.int = ...,
+        total: _builtins.int = ...,
+        rate_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deliver_at", b"deliver_at", "ended_at", b"ended_at", "expire_at", b"expire_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "broadcast_id", b"broadcast_id", "category", b"category", "deliver_at", b"deliver_at", "deliveries", b"deliveries", "ended_at", b"ended_at", "event_id", b"event_id", "expire_at", b"expire_at", "pace_per_second", b"pace_per_second", "planned", b"planned", "priority", b"priority", "rate_per_second", b"rate_per_second", "state", b"state", "suppressed", b"suppressed", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Broadcast: _TypeAlias = Broadcast  # noqa: Y015
+
+@_typing.final
+class BroadcastOutcomes(_message.Message):
+    """What became of deliveries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    SUPPRESSED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    DEAD_LETTERED_FIELD_NUMBER: _builtins.int
+    in_flight: _builtins.int
+    """Not ended yet."""
+    sent: _builtins.int
+    """A provider took them."""
+    failed: _builtins.int
+    """A permanent answer."""
+    suppressed: _builtins.int
+    """Suppressed, at planning or later."""
+    expired: _builtins.int
+    """Too late."""
+    cancelled: _builtins.int
+    """Cancelled."""
+    dead_lettered: _builtins.int
+    """Given up."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """When this was counted; those of more than 20,000 deliveries are counted again at most every 5 seconds."""
+
+    def __init__(
+        self,
+        *,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        in_flight: _builtins.int = ...,
+        sent: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        suppressed: _builtins.int = ...,
+        expired: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+        dead_lettered: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "cancelled", b"cancelled", "dead_lettered", b"dead_lettered", "expired", b"expired", "failed", b"failed", "in_flight", b"in_flight", "sent", b"sent", "suppressed", b"suppressed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BroadcastOutcomes: _TypeAlias = BroadcastOutcomes  # noqa: Y015
+
+@_typing.final
 class GetBroadcastResponse(_message.Message):
     """Progress."""
 
@@ -109,20 +364,224 @@ class GetBroadcastResponse(_message.Message):
 
     PLANNED_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     planned: _builtins.int
     """Recipients planned so far."""
     total: _builtins.int
     """Recipients in all, an estimate until the end."""
+    @_builtins.property
+    def broadcast(self) -> Global___Broadcast:
+        """The broadcast."""
+
+    @_builtins.property
+    def outcomes(self) -> Global___BroadcastOutcomes:
+        """Unset where counting took too long; ask again."""
+
     def __init__(
         self,
         *,
         planned: _builtins.int = ...,
         total: _builtins.int = ...,
+        broadcast: Global___Broadcast | None = ...,
+        outcomes: Global___BroadcastOutcomes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast", "outcomes", b"outcomes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned", b"planned", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast", "outcomes", b"outcomes", "planned", b"planned", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBroadcastResponse: _TypeAlias = GetBroadcastResponse  # noqa: Y015
+
+@_typing.final
+class ListBroadcastsRequest(_message.Message):
+    """Which broadcasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """1-500, default 50."""
+    page_token: _builtins.str
+    """From the previous answer; empty: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBroadcastsRequest: _TypeAlias = ListBroadcastsRequest  # noqa: Y015
+
+@_typing.final
+class ListBroadcastsResponse(_message.Message):
+    """One page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCASTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: no more."""
+    @_builtins.property
+    def broadcasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Broadcast]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        broadcasts: _abc.Iterable[Global___Broadcast] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcasts", b"broadcasts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBroadcastsResponse: _TypeAlias = ListBroadcastsResponse  # noqa: Y015
+
+@_typing.final
+class PauseBroadcastRequest(_message.Message):
+    """Which broadcast to pause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCAST_ID_FIELD_NUMBER: _builtins.int
+    broadcast_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        broadcast_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast_id", b"broadcast_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseBroadcastRequest: _TypeAlias = PauseBroadcastRequest  # noqa: Y015
+
+@_typing.final
+class PauseBroadcastResponse(_message.Message):
+    """Paused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def broadcast(self) -> Global___Broadcast:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        broadcast: Global___Broadcast | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseBroadcastResponse: _TypeAlias = PauseBroadcastResponse  # noqa: Y015
+
+@_typing.final
+class ResumeBroadcastRequest(_message.Message):
+    """Which broadcast to resume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCAST_ID_FIELD_NUMBER: _builtins.int
+    broadcast_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        broadcast_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast_id", b"broadcast_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeBroadcastRequest: _TypeAlias = ResumeBroadcastRequest  # noqa: Y015
+
+@_typing.final
+class ResumeBroadcastResponse(_message.Message):
+    """Resumed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def broadcast(self) -> Global___Broadcast:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        broadcast: Global___Broadcast | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeBroadcastResponse: _TypeAlias = ResumeBroadcastResponse  # noqa: Y015
+
+@_typing.final
+class CancelBroadcastRequest(_message.Message):
+    """Which broadcast to cancel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCAST_ID_FIELD_NUMBER: _builtins.int
+    broadcast_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        broadcast_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast_id", b"broadcast_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelBroadcastRequest: _TypeAlias = CancelBroadcastRequest  # noqa: Y015
+
+@_typing.final
+class CancelBroadcastResponse(_message.Message):
+    """Being cancelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BROADCAST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def broadcast(self) -> Global___Broadcast:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        broadcast: Global___Broadcast | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast", b"broadcast"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelBroadcastResponse: _TypeAlias = CancelBroadcastResponse  # noqa: Y015

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class BroadcastServiceStub:
-    """Fan-out to topics and filters. Not built yet: every method answers NOT_BUILT.
+    """Fan-out to topics, filters or everybody. Each recipient gets a notification of its own (a child), planned only as its
+    lanes have room, so that pause and cancel hold for whatever was not planned yet.
     """
 
     def __init__(self, channel):
@@ -45,21 +46,75 @@ class BroadcastServiceStub:
                 request_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.GetBroadcastRequest.SerializeToString,
                 response_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.GetBroadcastResponse.FromString,
                 _registered_method=True)
+        self.ListBroadcasts = channel.unary_unary(
+                '/clarion.broadcast.v1.BroadcastService/ListBroadcasts',
+                request_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ListBroadcastsRequest.SerializeToString,
+                response_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ListBroadcastsResponse.FromString,
+                _registered_method=True)
+        self.PauseBroadcast = channel.unary_unary(
+                '/clarion.broadcast.v1.BroadcastService/PauseBroadcast',
+                request_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.PauseBroadcastRequest.SerializeToString,
+                response_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.PauseBroadcastResponse.FromString,
+                _registered_method=True)
+        self.ResumeBroadcast = channel.unary_unary(
+                '/clarion.broadcast.v1.BroadcastService/ResumeBroadcast',
+                request_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ResumeBroadcastRequest.SerializeToString,
+                response_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ResumeBroadcastResponse.FromString,
+                _registered_method=True)
+        self.CancelBroadcast = channel.unary_unary(
+                '/clarion.broadcast.v1.BroadcastService/CancelBroadcast',
+                request_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.CancelBroadcastRequest.SerializeToString,
+                response_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.CancelBroadcastResponse.FromString,
+                _registered_method=True)
 
 
 class BroadcastServiceServicer:
-    """Fan-out to topics and filters. Not built yet: every method answers NOT_BUILT.
+    """Fan-out to topics, filters or everybody. Each recipient gets a notification of its own (a child), planned only as its
+    lanes have room, so that pause and cancel hold for whatever was not planned yet.
     """
 
     def StartBroadcast(self, request, context):
-        """Starts a broadcast. Idempotent by event id. Errors: INVALID_FIELD, EVENT_ID_REUSED.
+        """Starts a broadcast. `OK` means durable. Idempotent by event id for 90 days: the same id and payload gives the first
+        answer. Event ids of broadcasts and of notifications are apart.
+        Errors: INVALID_FIELD, EXPIRY_IN_PAST, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING,
+        EVENT_ID_REUSED, STORAGE_FULL, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBroadcast(self, request, context):
-        """Gives progress.
+        """Gives progress. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBroadcasts(self, request, context):
+        """Lists broadcasts of the app, newest first, without outcomes. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseBroadcast(self, request, context):
+        """Plans nothing more until it is resumed; what was planned goes on. Idempotent.
+        Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeBroadcast(self, request, context):
+        """Goes on after a pause. Idempotent. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelBroadcast(self, request, context):
+        """Plans nothing more, and ends what no provider has yet, within seconds to minutes. Idempotent, and possible as long as
+        something is in flight. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +133,26 @@ def add_BroadcastServiceServicer_to_server(servicer, server):
                     request_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.GetBroadcastRequest.FromString,
                     response_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.GetBroadcastResponse.SerializeToString,
             ),
+            'ListBroadcasts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBroadcasts,
+                    request_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ListBroadcastsRequest.FromString,
+                    response_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ListBroadcastsResponse.SerializeToString,
+            ),
+            'PauseBroadcast': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseBroadcast,
+                    request_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.PauseBroadcastRequest.FromString,
+                    response_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.PauseBroadcastResponse.SerializeToString,
+            ),
+            'ResumeBroadcast': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeBroadcast,
+                    request_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ResumeBroadcastRequest.FromString,
+                    response_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ResumeBroadcastResponse.SerializeToString,
+            ),
+            'CancelBroadcast': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelBroadcast,
+                    request_deserializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.CancelBroadcastRequest.FromString,
+                    response_serializer=clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.CancelBroadcastResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'clarion.broadcast.v1.BroadcastService', rpc_method_handlers)
@@ -87,7 +162,8 @@ def add_BroadcastServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BroadcastService:
-    """Fan-out to topics and filters. Not built yet: every method answers NOT_BUILT.
+    """Fan-out to topics, filters or everybody. Each recipient gets a notification of its own (a child), planned only as its
+    lanes have room, so that pause and cancel hold for whatever was not planned yet.
     """
 
     @staticmethod
@@ -134,6 +210,114 @@ class BroadcastService:
             '/clarion.broadcast.v1.BroadcastService/GetBroadcast',
             clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.GetBroadcastRequest.SerializeToString,
             clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.GetBroadcastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBroadcasts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.broadcast.v1.BroadcastService/ListBroadcasts',
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ListBroadcastsRequest.SerializeToString,
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ListBroadcastsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseBroadcast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.broadcast.v1.BroadcastService/PauseBroadcast',
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.PauseBroadcastRequest.SerializeToString,
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.PauseBroadcastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeBroadcast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.broadcast.v1.BroadcastService/ResumeBroadcast',
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ResumeBroadcastRequest.SerializeToString,
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.ResumeBroadcastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelBroadcast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.broadcast.v1.BroadcastService/CancelBroadcast',
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.CancelBroadcastRequest.SerializeToString,
+            clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2.CancelBroadcastResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,29 +27,67 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BroadcastServiceStub:
-    """Fan-out to topics and filters. Not built yet: every method answers NOT_BUILT."""
+    """Fan-out to topics, filters or everybody. Each recipient gets a notification of its own (a child), planned only as its
+    lanes have room, so that pause and cancel hold for whatever was not planned yet.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BroadcastServiceAsyncStub: ...
     StartBroadcast: _grpc.UnaryUnaryMultiCallable[_broadcast_service_pb2.StartBroadcastRequest, _broadcast_service_pb2.StartBroadcastResponse]
-    """Starts a broadcast. Idempotent by event id. Errors: INVALID_FIELD, EVENT_ID_REUSED."""
+    """Starts a broadcast. `OK` means durable. Idempotent by event id for 90 days: the same id and payload gives the first
+    answer. Event ids of broadcasts and of notifications are apart.
+    Errors: INVALID_FIELD, EXPIRY_IN_PAST, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING,
+    EVENT_ID_REUSED, STORAGE_FULL, DEPENDENCY_UNAVAILABLE.
+    """
     GetBroadcast: _grpc.UnaryUnaryMultiCallable[_broadcast_service_pb2.GetBroadcastRequest, _broadcast_service_pb2.GetBroadcastResponse]
-    """Gives progress."""
+    """Gives progress. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND."""
+    ListBroadcasts: _grpc.UnaryUnaryMultiCallable[_broadcast_service_pb2.ListBroadcastsRequest, _broadcast_service_pb2.ListBroadcastsResponse]
+    """Lists broadcasts of the app, newest first, without outcomes. Errors: INVALID_FIELD."""
+    PauseBroadcast: _grpc.UnaryUnaryMultiCallable[_broadcast_service_pb2.PauseBroadcastRequest, _broadcast_service_pb2.PauseBroadcastResponse]
+    """Plans nothing more until it is resumed; what was planned goes on. Idempotent.
+    Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED.
+    """
+    ResumeBroadcast: _grpc.UnaryUnaryMultiCallable[_broadcast_service_pb2.ResumeBroadcastRequest, _broadcast_service_pb2.ResumeBroadcastResponse]
+    """Goes on after a pause. Idempotent. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED."""
+    CancelBroadcast: _grpc.UnaryUnaryMultiCallable[_broadcast_service_pb2.CancelBroadcastRequest, _broadcast_service_pb2.CancelBroadcastResponse]
+    """Plans nothing more, and ends what no provider has yet, within seconds to minutes. Idempotent, and possible as long as
+    something is in flight. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class BroadcastServiceAsyncStub(BroadcastServiceStub):
-    """Fan-out to topics and filters. Not built yet: every method answers NOT_BUILT."""
+    """Fan-out to topics, filters or everybody. Each recipient gets a notification of its own (a child), planned only as its
+    lanes have room, so that pause and cancel hold for whatever was not planned yet.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartBroadcast: _aio.UnaryUnaryMultiCallable[_broadcast_service_pb2.StartBroadcastRequest, _broadcast_service_pb2.StartBroadcastResponse]  # type: ignore[assignment]
-    """Starts a broadcast. Idempotent by event id. Errors: INVALID_FIELD, EVENT_ID_REUSED."""
+    """Starts a broadcast. `OK` means durable. Idempotent by event id for 90 days: the same id and payload gives the first
+    answer. Event ids of broadcasts and of notifications are apart.
+    Errors: INVALID_FIELD, EXPIRY_IN_PAST, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING,
+    EVENT_ID_REUSED, STORAGE_FULL, DEPENDENCY_UNAVAILABLE.
+    """
     GetBroadcast: _aio.UnaryUnaryMultiCallable[_broadcast_service_pb2.GetBroadcastRequest, _broadcast_service_pb2.GetBroadcastResponse]  # type: ignore[assignment]
-    """Gives progress."""
+    """Gives progress. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND."""
+    ListBroadcasts: _aio.UnaryUnaryMultiCallable[_broadcast_service_pb2.ListBroadcastsRequest, _broadcast_service_pb2.ListBroadcastsResponse]  # type: ignore[assignment]
+    """Lists broadcasts of the app, newest first, without outcomes. Errors: INVALID_FIELD."""
+    PauseBroadcast: _aio.UnaryUnaryMultiCallable[_broadcast_service_pb2.PauseBroadcastRequest, _broadcast_service_pb2.PauseBroadcastResponse]  # type: ignore[assignment]
+    """Plans nothing more until it is resumed; what was planned goes on. Idempotent.
+    Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED.
+    """
+    ResumeBroadcast: _aio.UnaryUnaryMultiCallable[_broadcast_service_pb2.ResumeBroadcastRequest, _broadcast_service_pb2.ResumeBroadcastResponse]  # type: ignore[assignment]
+    """Goes on after a pause. Idempotent. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED."""
+    CancelBroadcast: _aio.UnaryUnaryMultiCallable[_broadcast_service_pb2.CancelBroadcastRequest, _broadcast_service_pb2.CancelBroadcastResponse]  # type: ignore[assignment]
+    """Plans nothing more, and ends what no provider has yet, within seconds to minutes. Idempotent, and possible as long as
+    something is in flight. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND.
+    """
 
 class BroadcastServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Fan-out to topics and filters. Not built yet: every method answers NOT_BUILT."""
+    """Fan-out to topics, filters or everybody. Each recipient gets a notification of its own (a child), planned only as its
+    lanes have room, so that pause and cancel hold for whatever was not planned yet.
+    """
 
     @_abc_1.abstractmethod
     def StartBroadcast(
@@ -57,7 +95,11 @@ class BroadcastServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _broadcast_service_pb2.StartBroadcastRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_broadcast_service_pb2.StartBroadcastResponse, _abc.Awaitable[_broadcast_service_pb2.StartBroadcastResponse]]:
-        """Starts a broadcast. Idempotent by event id. Errors: INVALID_FIELD, EVENT_ID_REUSED."""
+        """Starts a broadcast. `OK` means durable. Idempotent by event id for 90 days: the same id and payload gives the first
+        answer. Event ids of broadcasts and of notifications are apart.
+        Errors: INVALID_FIELD, EXPIRY_IN_PAST, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING,
+        EVENT_ID_REUSED, STORAGE_FULL, DEPENDENCY_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def GetBroadcast(
@@ -65,6 +107,42 @@ class BroadcastServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _broadcast_service_pb2.GetBroadcastRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_broadcast_service_pb2.GetBroadcastResponse, _abc.Awaitable[_broadcast_service_pb2.GetBroadcastResponse]]:
-        """Gives progress."""
+        """Gives progress. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListBroadcasts(
+        self,
+        request: _broadcast_service_pb2.ListBroadcastsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broadcast_service_pb2.ListBroadcastsResponse, _abc.Awaitable[_broadcast_service_pb2.ListBroadcastsResponse]]:
+        """Lists broadcasts of the app, newest first, without outcomes. Errors: INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def PauseBroadcast(
+        self,
+        request: _broadcast_service_pb2.PauseBroadcastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broadcast_service_pb2.PauseBroadcastResponse, _abc.Awaitable[_broadcast_service_pb2.PauseBroadcastResponse]]:
+        """Plans nothing more until it is resumed; what was planned goes on. Idempotent.
+        Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeBroadcast(
+        self,
+        request: _broadcast_service_pb2.ResumeBroadcastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broadcast_service_pb2.ResumeBroadcastResponse, _abc.Awaitable[_broadcast_service_pb2.ResumeBroadcastResponse]]:
+        """Goes on after a pause. Idempotent. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND, BROADCAST_ENDED."""
+
+    @_abc_1.abstractmethod
+    def CancelBroadcast(
+        self,
+        request: _broadcast_service_pb2.CancelBroadcastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broadcast_service_pb2.CancelBroadcastResponse, _abc.Awaitable[_broadcast_service_pb2.CancelBroadcastResponse]]:
+        """Plans nothing more, and ends what no provider has yet, within seconds to minutes. Idempotent, and possible as long as
+        something is in flight. Errors: INVALID_FIELD, BROADCAST_NOT_FOUND.
+        """
 
 def add_BroadcastServiceServicer_to_server(servicer: BroadcastServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

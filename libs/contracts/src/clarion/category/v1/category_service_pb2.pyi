@@ -5,6 +5,7 @@ Categories: what kinds of notifications an app sends, and the rules each kind fo
 
 from clarion.types.v1 import channel_pb2 as _channel_pb2
 from clarion.types.v1 import retry_pb2 as _retry_pb2
+from clarion.types.v1 import time_pb2 as _time_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -57,7 +58,7 @@ class _GateActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateAction
     GATE_ACTION_SUPPRESS: _GateAction.ValueType  # 1
     """Ends the delivery."""
     GATE_ACTION_DEFER: _GateAction.ValueType  # 2
-    """Decides again when the gate may be open. Not built yet: behaves as INVALID_FIELD at PutCategory."""
+    """Decides again when the gate may be open; suppressed where that is past the notification's deadline."""
 
 class GateAction(_GateAction, metaclass=_GateActionEnumTypeWrapper):
     """What a closed gate does."""
@@ -67,8 +68,60 @@ GATE_ACTION_UNSPECIFIED: GateAction.ValueType  # 0
 GATE_ACTION_SUPPRESS: GateAction.ValueType  # 1
 """Ends the delivery."""
 GATE_ACTION_DEFER: GateAction.ValueType  # 2
-"""Decides again when the gate may be open. Not built yet: behaves as INVALID_FIELD at PutCategory."""
+"""Decides again when the gate may be open; suppressed where that is past the notification's deadline."""
 Global___GateAction: _TypeAlias = GateAction  # noqa: Y015
+
+class _CapPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CapPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CapPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAP_PERIOD_UNSPECIFIED: _CapPeriod.ValueType  # 0
+    """None: `window` slides."""
+    CAP_PERIOD_DAY: _CapPeriod.ValueType  # 1
+    """From midnight to midnight."""
+    CAP_PERIOD_WEEK: _CapPeriod.ValueType  # 2
+    """From Monday to Sunday."""
+    CAP_PERIOD_MONTH: _CapPeriod.ValueType  # 3
+    """From the first of a month."""
+
+class CapPeriod(_CapPeriod, metaclass=_CapPeriodEnumTypeWrapper):
+    """A calendar period."""
+
+CAP_PERIOD_UNSPECIFIED: CapPeriod.ValueType  # 0
+"""None: `window` slides."""
+CAP_PERIOD_DAY: CapPeriod.ValueType  # 1
+"""From midnight to midnight."""
+CAP_PERIOD_WEEK: CapPeriod.ValueType  # 2
+"""From Monday to Sunday."""
+CAP_PERIOD_MONTH: CapPeriod.ValueType  # 3
+"""From the first of a month."""
+Global___CapPeriod: _TypeAlias = CapPeriod  # noqa: Y015
+
+class _CapScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CapScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CapScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAP_SCOPE_UNSPECIFIED: _CapScope.ValueType  # 0
+    """Means RECIPIENT."""
+    CAP_SCOPE_RECIPIENT: _CapScope.ValueType  # 1
+    """Those of one recipient in this category."""
+    CAP_SCOPE_APP: _CapScope.ValueType  # 2
+    """All of the app in this category: a quota. Its periods are of UTC."""
+
+class CapScope(_CapScope, metaclass=_CapScopeEnumTypeWrapper):
+    """Whose deliveries a cap counts together."""
+
+CAP_SCOPE_UNSPECIFIED: CapScope.ValueType  # 0
+"""Means RECIPIENT."""
+CAP_SCOPE_RECIPIENT: CapScope.ValueType  # 1
+"""Those of one recipient in this category."""
+CAP_SCOPE_APP: CapScope.ValueType  # 2
+"""All of the app in this category: a quota. Its periods are of UTC."""
+Global___CapScope: _TypeAlias = CapScope  # noqa: Y015
 
 @_typing.final
 class Category(_message.Message):
@@ -87,6 +140,9 @@ class Category(_message.Message):
     CAP_ACTION_FIELD_NUMBER: _builtins.int
     QUIET_HOURS_ACTION_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    DIGEST_WINDOW_FIELD_NUMBER: _builtins.int
+    DEDUPE_WINDOW_FIELD_NUMBER: _builtins.int
+    SEND_WINDOW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, lower-case letters, digits, dashes and underscores, 1-64 bytes. Required."""
     critical: _builtins.bool
@@ -117,6 +173,20 @@ class Category(_message.Message):
     def retry(self) -> _retry_pb2.RetryPolicy:
         """How failed attempts are repeated; what is set here goes before the account's policy."""
 
+    @_builtins.property
+    def digest_window(self) -> _duration_pb2.Duration:
+        """How long notifications with one `digest_key` gather before they become one, 1 s - 7 d. Without it a notification with a
+        digest key is refused.
+        """
+
+    @_builtins.property
+    def dedupe_window(self) -> _duration_pb2.Duration:
+        """Within this time a recipient gets the same content once on each address, 1 s - 7 d. Unset: as often as it is sent."""
+
+    @_builtins.property
+    def send_window(self) -> _time_pb2.SendWindow:
+        """Sent only within this span in each recipient's own zone, else at its next opening. Not for critical categories."""
+
     def __init__(
         self,
         *,
@@ -131,10 +201,13 @@ class Category(_message.Message):
         cap_action: Global___GateAction.ValueType = ...,
         quiet_hours_action: Global___GateAction.ValueType = ...,
         retry: _retry_pb2.RetryPolicy | None = ...,
+        digest_window: _duration_pb2.Duration | None = ...,
+        dedupe_window: _duration_pb2.Duration | None = ...,
+        send_window: _time_pb2.SendWindow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["retry", b"retry", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dedupe_window", b"dedupe_window", "digest_window", b"digest_window", "retry", b"retry", "send_window", b"send_window", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_action", b"cap_action", "caps", b"caps", "channels", b"channels", "critical", b"critical", "guarantee", b"guarantee", "max_attempts", b"max_attempts", "name", b"name", "opt_in_required", b"opt_in_required", "quiet_hours_action", b"quiet_hours_action", "retry", b"retry", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_action", b"cap_action", "caps", b"caps", "channels", b"channels", "critical", b"critical", "dedupe_window", b"dedupe_window", "digest_window", b"digest_window", "guarantee", b"guarantee", "max_attempts", b"max_attempts", "name", b"name", "opt_in_required", b"opt_in_required", "quiet_hours_action", b"quiet_hours_action", "retry", b"retry", "send_window", b"send_window", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -142,17 +215,26 @@ Global___Category: _TypeAlias = Category  # noqa: Y015
 
 @_typing.final
 class Cap(_message.Message):
-    """At most `limit` deliveries to one recipient within `window`."""
+    """At most `limit` deliveries to one recipient within `window` or a calendar period. Exactly one of the two is required."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     channel: _channel_pb2.Channel.ValueType
     """Only this channel; unspecified: all channels together."""
     limit: _builtins.int
     """1-10,000."""
+    period: Global___CapPeriod.ValueType
+    """Calendar period in the recipient's time zone (UTC where it is not known)."""
+    shadow: _builtins.bool
+    """On trial: counts and says in the gate record what it would have stopped, and stops nothing."""
+    scope: Global___CapScope.ValueType
+    """Whose deliveries count together."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
         """Sliding window, 1 s - 31 d."""
@@ -163,10 +245,13 @@ class Cap(_message.Message):
         channel: _channel_pb2.Channel.ValueType = ...,
         limit: _builtins.int = ...,
         window: _duration_pb2.Duration | None = ...,
+        period: Global___CapPeriod.ValueType = ...,
+        shadow: _builtins.bool = ...,
+        scope: Global___CapScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "limit", b"limit", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "limit", b"limit", "period", b"period", "scope", b"scope", "shadow", b"shadow", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

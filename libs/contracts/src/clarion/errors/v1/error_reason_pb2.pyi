@@ -62,12 +62,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No such app or key. Metadata: app or key."""
     ERROR_REASON_ADDRESS_NOT_FOUND: _ErrorReason.ValueType  # 33
     """NOT_FOUND. No such address of this recipient. Metadata: address_id."""
+    ERROR_REASON_BROADCAST_NOT_FOUND: _ErrorReason.ValueType  # 36
+    """NOT_FOUND. No such broadcast of this app. Metadata: broadcast_id."""
+    ERROR_REASON_SCHEDULE_NOT_FOUND: _ErrorReason.ValueType  # 37
+    """NOT_FOUND. No such schedule of this app. Metadata: name."""
     ERROR_REASON_EVENT_ID_REUSED: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS. The event id was used for another payload within 30 days. Metadata: event_id, notification_id."""
     ERROR_REASON_NAME_TAKEN: _ErrorReason.ValueType  # 41
     """ALREADY_EXISTS. The name is taken. Metadata: name."""
     ERROR_REASON_NOT_CANCELLABLE: _ErrorReason.ValueType  # 42
     """FAILED_PRECONDITION. Nothing of the notification can be cancelled any more. Metadata: state."""
+    ERROR_REASON_BROADCAST_ENDED: _ErrorReason.ValueType  # 46
+    """FAILED_PRECONDITION. The broadcast has ended and can neither pause nor go on. Metadata: state."""
+    ERROR_REASON_NOT_SCHEDULED: _ErrorReason.ValueType  # 47
+    """FAILED_PRECONDITION. The notification does not wait for its time any more. Metadata: state."""
     ERROR_REASON_REVISION_CONFLICT: _ErrorReason.ValueType  # 43
     """ABORTED. Somebody else changed it first; read it again. Metadata: revision."""
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 50
@@ -126,12 +134,20 @@ ERROR_REASON_APP_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND. No such app or key. Metadata: app or key."""
 ERROR_REASON_ADDRESS_NOT_FOUND: ErrorReason.ValueType  # 33
 """NOT_FOUND. No such address of this recipient. Metadata: address_id."""
+ERROR_REASON_BROADCAST_NOT_FOUND: ErrorReason.ValueType  # 36
+"""NOT_FOUND. No such broadcast of this app. Metadata: broadcast_id."""
+ERROR_REASON_SCHEDULE_NOT_FOUND: ErrorReason.ValueType  # 37
+"""NOT_FOUND. No such schedule of this app. Metadata: name."""
 ERROR_REASON_EVENT_ID_REUSED: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS. The event id was used for another payload within 30 days. Metadata: event_id, notification_id."""
 ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 41
 """ALREADY_EXISTS. The name is taken. Metadata: name."""
 ERROR_REASON_NOT_CANCELLABLE: ErrorReason.ValueType  # 42
 """FAILED_PRECONDITION. Nothing of the notification can be cancelled any more. Metadata: state."""
+ERROR_REASON_BROADCAST_ENDED: ErrorReason.ValueType  # 46
+"""FAILED_PRECONDITION. The broadcast has ended and can neither pause nor go on. Metadata: state."""
+ERROR_REASON_NOT_SCHEDULED: ErrorReason.ValueType  # 47
+"""FAILED_PRECONDITION. The notification does not wait for its time any more. Metadata: state."""
 ERROR_REASON_REVISION_CONFLICT: ErrorReason.ValueType  # 43
 """ABORTED. Somebody else changed it first; read it again. Metadata: revision."""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 50

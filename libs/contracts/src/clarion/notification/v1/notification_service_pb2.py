@@ -26,13 +26,14 @@ from clarion.notification.v1 import state_pb2 as clarion_dot_notification_dot_v1
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 from clarion.types.v1 import content_pb2 as clarion_dot_types_dot_v1_dot_content__pb2
+from clarion.types.v1 import time_pb2 as clarion_dot_types_dot_v1_dot_time__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2clarion/notification/v1/notification_service.proto\x12\x17\x63larion.notification.v1\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1e\x63larion/types/v1/content.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xb0\x03\n\x0cNotification\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x15\n\rrecipient_ids\x18\x02 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x38\n\x08template\x18\x04 \x01(\x0b\x32$.clarion.notification.v1.TemplateRefH\x00\x12,\n\x07\x63ontent\x18\x05 \x01(\x0b\x32\x19.clarion.types.v1.ContentH\x00\x12,\n\x08priority\x18\x06 \x01(\x0e\x32\x1a.clarion.types.v1.Priority\x12>\n\x0e\x63hannel_policy\x18\x07 \x01(\x0b\x32&.clarion.notification.v1.ChannelPolicy\x12.\n\ndeliver_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ollapse_key\x18\n \x01(\t\x12\x12\n\ndigest_key\x18\x0b \x01(\tB\x06\n\x04\x62ody\"c\n\x0bTemplateRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12%\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06locale\x18\x04 \x01(\t\"\xa3\x01\n\rChannelPolicy\x12\x32\n\x04mode\x18\x01 \x01(\x0e\x32$.clarion.notification.v1.ChannelMode\x12+\n\x08\x63hannels\x18\x02 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x31\n\x0e\x65scalate_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x0bSendRequest\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.clarion.notification.v1.Notification\":\n\x0cSendResponse\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"P\n\x10SendBatchRequest\x12<\n\rnotifications\x18\x01 \x03(\x0b\x32%.clarion.notification.v1.Notification\"I\n\x11SendBatchResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.clarion.notification.v1.SendResult\"v\n\nSendResult\x12\x39\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32%.clarion.notification.v1.SendResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"P\n\x11SendStreamRequest\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.clarion.notification.v1.Notification\"I\n\x12SendStreamResponse\x12\x33\n\x06result\x18\x01 \x01(\x0b\x32#.clarion.notification.v1.SendResult\"B\n\nGetRequest\x12\x19\n\x0fnotification_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08\x65vent_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"\xbf\x01\n\x0bGetResponse\x12?\n\x0cnotification\x18\x01 \x01(\x0b\x32).clarion.notification.v1.NotificationView\x12\x35\n\ndeliveries\x18\x02 \x03(\x0b\x32!.clarion.notification.v1.Delivery\x12\x38\n\x08timeline\x18\x03 \x03(\x0b\x32&.clarion.notification.v1.TimelineEntry\"\xf3\x02\n\x10NotificationView\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.clarion.notification.v1.NotificationState\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12,\n\x08priority\x18\x05 \x01(\x0e\x32\x1a.clarion.types.v1.Priority\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeliver_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\t \x01(\t\x12\x17\n\x0frecipient_count\x18\n \x01(\r\"\xe5\x03\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x15\n\rrecipient_ref\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.clarion.notification.v1.DeliveryState\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x31\n\x07receipt\x18\x06 \x01(\x0e\x32 .clarion.notification.v1.Receipt\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x1b\n\x13provider_message_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12\x11\n\tambiguous\x18\n \x01(\x08\x12\x31\n\x05gates\x18\x0b \x01(\x0b\x32\".clarion.notification.v1.GateTrail\x12.\n\nplanned_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bterminal_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x97\x02\n\rTimelineEntry\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".clarion.notification.v1.EventKind\x12\x13\n\x0b\x64\x65livery_id\x18\x03 \x01(\t\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.clarion.notification.v1.DeliveryState\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\"\xb2\x01\n\x0bListRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0crecipient_id\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x0cListResponse\x12@\n\rnotifications\x18\x01 \x03(\x0b\x32).clarion.notification.v1.NotificationView\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\rCancelRequest\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\"\x88\x01\n\x0e\x43\x61ncelResponse\x12\x39\n\x05state\x18\x01 \x01(\x0e\x32*.clarion.notification.v1.NotificationState\x12\x1c\n\x14\x63\x61ncelled_deliveries\x18\x02 \x01(\r\x12\x1d\n\x15unaffected_deliveries\x18\x03 \x01(\r*~\n\x0b\x43hannelMode\x12\x1c\n\x18\x43HANNEL_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HANNEL_MODE_ALL\x10\x01\x12 \n\x1c\x43HANNEL_MODE_FIRST_AVAILABLE\x10\x02\x12\x19\n\x15\x43HANNEL_MODE_ESCALATE\x10\x03*\xb2\x02\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_KIND_SCHEDULED\x10\x01\x12\x17\n\x13\x45VENT_KIND_ACCEPTED\x10\x02\x12\x16\n\x12\x45VENT_KIND_PLANNED\x10\x03\x12\x14\n\x10\x45VENT_KIND_RETRY\x10\x04\x12\x17\n\x13\x45VENT_KIND_TERMINAL\x10\x05\x12\x16\n\x12\x45VENT_KIND_RECEIPT\x10\x06\x12\x18\n\x14\x45VENT_KIND_CANCELLED\x10\x07\x12\x16\n\x12\x45VENT_KIND_EXPIRED\x10\x08\x12\x17\n\x13\x45VENT_KIND_REDRIVEN\x10\t\x12\x13\n\x0f\x45VENT_KIND_HELD\x10\n\x12\x17\n\x13\x45VENT_KIND_DEFERRED\x10\x0b\x32\xc0\x05\n\x13NotificationService\x12\x65\n\x04Send\x12$.clarion.notification.v1.SendRequest\x1a%.clarion.notification.v1.SendResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@\x12u\n\tSendBatch\x12).clarion.notification.v1.SendBatchRequest\x1a*.clarion.notification.v1.SendBatchResponse\"\x11\xaa\xbb\x18\r\n\x04send\x10\x01\x18\x80\x80\x80\x02\x12{\n\nSendStream\x12*.clarion.notification.v1.SendStreamRequest\x1a+.clarion.notification.v1.SendStreamResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@(\x01\x30\x01\x12h\n\x03Get\x12#.clarion.notification.v1.GetRequest\x1a$.clarion.notification.v1.GetResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80 \x12k\n\x04List\x12$.clarion.notification.v1.ListRequest\x1a%.clarion.notification.v1.ListResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@\x12j\n\x06\x43\x61ncel\x12&.clarion.notification.v1.CancelRequest\x1a\'.clarion.notification.v1.CancelResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2clarion/notification/v1/notification_service.proto\x12\x17\x63larion.notification.v1\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1e\x63larion/types/v1/content.proto\x1a\x1b\x63larion/types/v1/time.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xb4\x04\n\x0cNotification\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x15\n\rrecipient_ids\x18\x02 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x38\n\x08template\x18\x04 \x01(\x0b\x32$.clarion.notification.v1.TemplateRefH\x00\x12,\n\x07\x63ontent\x18\x05 \x01(\x0b\x32\x19.clarion.types.v1.ContentH\x00\x12,\n\x08priority\x18\x06 \x01(\x0e\x32\x1a.clarion.types.v1.Priority\x12>\n\x0e\x63hannel_policy\x18\x07 \x01(\x0b\x32&.clarion.notification.v1.ChannelPolicy\x12.\n\ndeliver_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ollapse_key\x18\n \x01(\t\x12\x12\n\ndigest_key\x18\x0b \x01(\t\x12\x35\n\x0b\x61ttachments\x18\x0c \x03(\x0b\x32 .clarion.types.v1.MailAttachment\x12\x18\n\x10\x64\x65liver_at_local\x18\x14 \x01(\t\x12\x31\n\x0bsend_window\x18\x15 \x01(\x0b\x32\x1c.clarion.types.v1.SendWindowB\x06\n\x04\x62ody\"c\n\x0bTemplateRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12%\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06locale\x18\x04 \x01(\t\"\xda\x01\n\rChannelPolicy\x12\x32\n\x04mode\x18\x01 \x01(\x0e\x32$.clarion.notification.v1.ChannelMode\x12+\n\x08\x63hannels\x18\x02 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x31\n\x0e\x65scalate_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x05until\x18\x04 \x01(\x0e\x32&.clarion.notification.v1.EscalateUntil\"J\n\x0bSendRequest\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.clarion.notification.v1.Notification\":\n\x0cSendResponse\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"P\n\x10SendBatchRequest\x12<\n\rnotifications\x18\x01 \x03(\x0b\x32%.clarion.notification.v1.Notification\"I\n\x11SendBatchResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.clarion.notification.v1.SendResult\"v\n\nSendResult\x12\x39\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32%.clarion.notification.v1.SendResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"P\n\x11SendStreamRequest\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.clarion.notification.v1.Notification\"I\n\x12SendStreamResponse\x12\x33\n\x06result\x18\x01 \x01(\x0b\x32#.clarion.notification.v1.SendResult\"B\n\nGetRequest\x12\x19\n\x0fnotification_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08\x65vent_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"\xbf\x01\n\x0bGetResponse\x12?\n\x0cnotification\x18\x01 \x01(\x0b\x32).clarion.notification.v1.NotificationView\x12\x35\n\ndeliveries\x18\x02 \x03(\x0b\x32!.clarion.notification.v1.Delivery\x12\x38\n\x08timeline\x18\x03 \x03(\x0b\x32&.clarion.notification.v1.TimelineEntry\"\x89\x03\n\x10NotificationView\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.clarion.notification.v1.NotificationState\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12,\n\x08priority\x18\x05 \x01(\x0e\x32\x1a.clarion.types.v1.Priority\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeliver_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\t \x01(\t\x12\x17\n\x0frecipient_count\x18\n \x01(\r\x12\x14\n\x0c\x62roadcast_id\x18\x14 \x01(\t\"\xe5\x03\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x15\n\rrecipient_ref\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.clarion.notification.v1.DeliveryState\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x31\n\x07receipt\x18\x06 \x01(\x0e\x32 .clarion.notification.v1.Receipt\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x1b\n\x13provider_message_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\r\x12\x11\n\tambiguous\x18\n \x01(\x08\x12\x31\n\x05gates\x18\x0b \x01(\x0b\x32\".clarion.notification.v1.GateTrail\x12.\n\nplanned_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bterminal_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x97\x02\n\rTimelineEntry\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".clarion.notification.v1.EventKind\x12\x13\n\x0b\x64\x65livery_id\x18\x03 \x01(\t\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.clarion.notification.v1.DeliveryState\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\"p\n\x0e\x45xplainRequest\x12=\n\x0cnotification\x18\x01 \x01(\x0b\x32%.clarion.notification.v1.NotificationH\x00\x12\x19\n\x0fnotification_id\x18\x02 \x01(\tH\x00\x42\x04\n\x02of\"M\n\x0f\x45xplainResponse\x12:\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32$.clarion.notification.v1.Explanation\"\xe2\x03\n\x0b\x45xplanation\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12\x15\n\rrecipient_ref\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x13\n\x0b\x64\x65livery_id\x18\x04 \x01(\t\x12\x35\n\x05state\x18\x05 \x01(\x0e\x32&.clarion.notification.v1.DeliveryState\x12/\n\x06reason\x18\x06 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x32\n\x05gates\x18\x07 \x03(\x0b\x32#.clarion.notification.v1.GateRecord\x12\x37\n\x06routes\x18\x08 \x03(\x0b\x32\'.clarion.notification.v1.RouteCandidate\x12\x10\n\x08provider\x18\t \x01(\t\x12*\n\x07\x63ontent\x18\n \x01(\x0b\x32\x19.clarion.types.v1.Content\x12\x18\n\x10template_version\x18\x0b \x01(\r\x12\x0c\n\x04step\x18\x0c \x01(\r\x12*\n\x06\x64ue_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x0eRouteCandidate\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0e\n\x06\x63hosen\x18\x02 \x01(\x08\x12\x0b\n\x03why\x18\x03 \x01(\t\"\xb2\x01\n\x0bListRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0crecipient_id\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x0cListResponse\x12@\n\rnotifications\x18\x01 \x03(\x0b\x32).clarion.notification.v1.NotificationView\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8b\x01\n\x11RescheduleRequest\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12.\n\ndeliver_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x12RescheduleResponse\x12.\n\ndeliver_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"(\n\rCancelRequest\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\"\x88\x01\n\x0e\x43\x61ncelResponse\x12\x39\n\x05state\x18\x01 \x01(\x0e\x32*.clarion.notification.v1.NotificationState\x12\x1c\n\x14\x63\x61ncelled_deliveries\x18\x02 \x01(\r\x12\x1d\n\x15unaffected_deliveries\x18\x03 \x01(\r*h\n\rEscalateUntil\x12\x1e\n\x1a\x45SCALATE_UNTIL_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45SCALATE_UNTIL_DELIVERED\x10\x01\x12\x19\n\x15\x45SCALATE_UNTIL_OPENED\x10\x02*~\n\x0b\x43hannelMode\x12\x1c\n\x18\x43HANNEL_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HANNEL_MODE_ALL\x10\x01\x12 \n\x1c\x43HANNEL_MODE_FIRST_AVAILABLE\x10\x02\x12\x19\n\x15\x43HANNEL_MODE_ESCALATE\x10\x03*\x99\x03\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_KIND_SCHEDULED\x10\x01\x12\x17\n\x13\x45VENT_KIND_ACCEPTED\x10\x02\x12\x16\n\x12\x45VENT_KIND_PLANNED\x10\x03\x12\x14\n\x10\x45VENT_KIND_RETRY\x10\x04\x12\x17\n\x13\x45VENT_KIND_TERMINAL\x10\x05\x12\x16\n\x12\x45VENT_KIND_RECEIPT\x10\x06\x12\x18\n\x14\x45VENT_KIND_CANCELLED\x10\x07\x12\x16\n\x12\x45VENT_KIND_EXPIRED\x10\x08\x12\x17\n\x13\x45VENT_KIND_REDRIVEN\x10\t\x12\x13\n\x0f\x45VENT_KIND_HELD\x10\n\x12\x17\n\x13\x45VENT_KIND_DEFERRED\x10\x0b\x12\x16\n\x12\x45VENT_KIND_WAITING\x10\x0c\x12\x17\n\x13\x45VENT_KIND_RELEASED\x10\r\x12\x18\n\x14\x45VENT_KIND_BROADCAST\x10\x14\x12\x1a\n\x16\x45VENT_KIND_RESCHEDULED\x10\x15\x32\xaf\x07\n\x13NotificationService\x12\x65\n\x04Send\x12$.clarion.notification.v1.SendRequest\x1a%.clarion.notification.v1.SendResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@\x12u\n\tSendBatch\x12).clarion.notification.v1.SendBatchRequest\x1a*.clarion.notification.v1.SendBatchResponse\"\x11\xaa\xbb\x18\r\n\x04send\x10\x01\x18\x80\x80\x80\x02\x12{\n\nSendStream\x12*.clarion.notification.v1.SendStreamRequest\x1a+.clarion.notification.v1.SendStreamResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@(\x01\x30\x01\x12h\n\x03Get\x12#.clarion.notification.v1.GetRequest\x1a$.clarion.notification.v1.GetResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80 \x12k\n\x04List\x12$.clarion.notification.v1.ListRequest\x1a%.clarion.notification.v1.ListResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@\x12j\n\x06\x43\x61ncel\x12&.clarion.notification.v1.CancelRequest\x1a\'.clarion.notification.v1.CancelResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x12v\n\nReschedule\x12*.clarion.notification.v1.RescheduleRequest\x1a+.clarion.notification.v1.RescheduleResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x12u\n\x07\x45xplain\x12\'.clarion.notification.v1.ExplainRequest\x1a(.clarion.notification.v1.ExplainResponse\"\x17\xaa\xbb\x18\x13\n\x0bstatus:read\x10\x01\x18\x80\x80@\x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,48 +54,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['List']._serialized_options = b'\252\273\030\022\n\013status:read\020\001\030\200@'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['Cancel']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['Cancel']._serialized_options = b'\252\273\030\013\n\004send\020\001\030\200 '
-  _globals['_CHANNELMODE']._serialized_start=3481
-  _globals['_CHANNELMODE']._serialized_end=3607
-  _globals['_EVENTKIND']._serialized_start=3610
-  _globals['_EVENTKIND']._serialized_end=3916
-  _globals['_NOTIFICATION']._serialized_start=335
-  _globals['_NOTIFICATION']._serialized_end=767
-  _globals['_TEMPLATEREF']._serialized_start=769
-  _globals['_TEMPLATEREF']._serialized_end=868
-  _globals['_CHANNELPOLICY']._serialized_start=871
-  _globals['_CHANNELPOLICY']._serialized_end=1034
-  _globals['_SENDREQUEST']._serialized_start=1036
-  _globals['_SENDREQUEST']._serialized_end=1110
-  _globals['_SENDRESPONSE']._serialized_start=1112
-  _globals['_SENDRESPONSE']._serialized_end=1170
-  _globals['_SENDBATCHREQUEST']._serialized_start=1172
-  _globals['_SENDBATCHREQUEST']._serialized_end=1252
-  _globals['_SENDBATCHRESPONSE']._serialized_start=1254
-  _globals['_SENDBATCHRESPONSE']._serialized_end=1327
-  _globals['_SENDRESULT']._serialized_start=1329
-  _globals['_SENDRESULT']._serialized_end=1447
-  _globals['_SENDSTREAMREQUEST']._serialized_start=1449
-  _globals['_SENDSTREAMREQUEST']._serialized_end=1529
-  _globals['_SENDSTREAMRESPONSE']._serialized_start=1531
-  _globals['_SENDSTREAMRESPONSE']._serialized_end=1604
-  _globals['_GETREQUEST']._serialized_start=1606
-  _globals['_GETREQUEST']._serialized_end=1672
-  _globals['_GETRESPONSE']._serialized_start=1675
-  _globals['_GETRESPONSE']._serialized_end=1866
-  _globals['_NOTIFICATIONVIEW']._serialized_start=1869
-  _globals['_NOTIFICATIONVIEW']._serialized_end=2240
-  _globals['_DELIVERY']._serialized_start=2243
-  _globals['_DELIVERY']._serialized_end=2728
-  _globals['_TIMELINEENTRY']._serialized_start=2731
-  _globals['_TIMELINEENTRY']._serialized_end=3010
-  _globals['_LISTREQUEST']._serialized_start=3013
-  _globals['_LISTREQUEST']._serialized_end=3191
-  _globals['_LISTRESPONSE']._serialized_start=3193
-  _globals['_LISTRESPONSE']._serialized_end=3298
-  _globals['_CANCELREQUEST']._serialized_start=3300
-  _globals['_CANCELREQUEST']._serialized_end=3340
-  _globals['_CANCELRESPONSE']._serialized_start=3343
-  _globals['_CANCELRESPONSE']._serialized_end=3479
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=3919
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=4623
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['Reschedule']._loaded_options = None
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['Reschedule']._serialized_options = b'\252\273\030\013\n\004send\020\001\030\200 '
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['Explain']._loaded_options = None
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['Explain']._serialized_options = b'\252\273\030\023\n\013status:read\020\001\030\200\200@'
+  _globals['_ESCALATEUNTIL']._serialized_start=4721
+  _globals['_ESCALATEUNTIL']._serialized_end=4825
+  _globals['_CHANNELMODE']._serialized_start=4827
+  _globals['_CHANNELMODE']._serialized_end=4953
+  _globals['_EVENTKIND']._serialized_start=4956
+  _globals['_EVENTKIND']._serialized_end=5365
+  _globals['_NOTIFICATION']._serialized_start=364
+  _globals['_NOTIFICATION']._serialized_end=928
+  _globals['_TEMPLATEREF']._serialized_start=930
+  _globals['_TEMPLATEREF']._serialized_end=1029
+  _globals['_CHANNELPOLICY']._serialized_start=1032
+  _globals['_CHANNELPOLICY']._serialized_end=1250
+  _globals['_SENDREQUEST']._serialized_start=1252
+  _globals['_SENDREQUEST']._serialized_end=1326
+  _globals['_SENDRESPONSE']._serialized_start=1328
+  _globals['_SENDRESPONSE']._serialized_end=1386
+  _globals['_SENDBATCHREQUEST']._serialized_start=1388
+  _globals['_SENDBATCHREQUEST']._serialized_end=1468
+  _globals['_SENDBATCHRESPONSE']._serialized_start=1470
+  _globals['_SENDBATCHRESPONSE']._serialized_end=1543
+  _globals['_SENDRESULT']._serialized_start=1545
+  _globals['_SENDRESULT']._serialized_end=1663
+  _globals['_SENDSTREAMREQUEST']._serialized_start=1665
+  _globals['_SENDSTREAMREQUEST']._serialized_end=1745
+  _globals['_SENDSTREAMRESPONSE']._serialized_start=1747
+  _globals['_SENDSTREAMRESPONSE']._serialized_end=1820
+  _globals['_GETREQUEST']._serialized_start=1822
+  _globals['_GETREQUEST']._serialized_end=1888
+  _globals['_GETRESPONSE']._serialized_start=1891
+  _globals['_GETRESPONSE']._serialized_end=2082
+  _globals['_NOTIFICATIONVIEW']._serialized_start=2085
+  _globals['_NOTIFICATIONVIEW']._serialized_end=2478
+  _globals['_DELIVERY']._serialized_start=2481
+  _globals['_DELIVERY']._serialized_end=2966
+  _globals['_TIMELINEENTRY']._serialized_start=2969
+  _globals['_TIMELINEENTRY']._serialized_end=3248
+  _globals['_EXPLAINREQUEST']._serialized_start=3250
+  _globals['_EXPLAINREQUEST']._serialized_end=3362
+  _globals['_EXPLAINRESPONSE']._serialized_start=3364
+  _globals['_EXPLAINRESPONSE']._serialized_end=3441
+  _globals['_EXPLANATION']._serialized_start=3444
+  _globals['_EXPLANATION']._serialized_end=3926
+  _globals['_ROUTECANDIDATE']._serialized_start=3928
+  _globals['_ROUTECANDIDATE']._serialized_end=3991
+  _globals['_LISTREQUEST']._serialized_start=3994
+  _globals['_LISTREQUEST']._serialized_end=4172
+  _globals['_LISTRESPONSE']._serialized_start=4174
+  _globals['_LISTRESPONSE']._serialized_end=4279
+  _globals['_RESCHEDULEREQUEST']._serialized_start=4282
+  _globals['_RESCHEDULEREQUEST']._serialized_end=4421
+  _globals['_RESCHEDULERESPONSE']._serialized_start=4423
+  _globals['_RESCHEDULERESPONSE']._serialized_end=4538
+  _globals['_CANCELREQUEST']._serialized_start=4540
+  _globals['_CANCELREQUEST']._serialized_end=4580
+  _globals['_CANCELRESPONSE']._serialized_start=4583
+  _globals['_CANCELRESPONSE']._serialized_end=4719
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=5368
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=6311
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ Sending, following and cancelling notifications."""
 from clarion.notification.v1 import state_pb2 as _state_pb2
 from clarion.types.v1 import channel_pb2 as _channel_pb2
 from clarion.types.v1 import content_pb2 as _content_pb2
+from clarion.types.v1 import time_pb2 as _time_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -26,6 +27,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _EscalateUntil:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EscalateUntilEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EscalateUntil.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ESCALATE_UNTIL_UNSPECIFIED: _EscalateUntil.ValueType  # 0
+    """Means DELIVERED."""
+    ESCALATE_UNTIL_DELIVERED: _EscalateUntil.ValueType  # 1
+    """A receipt says that it arrived; of a provider that gives no receipts, that it took it."""
+    ESCALATE_UNTIL_OPENED: _EscalateUntil.ValueType  # 2
+    """It was opened, or a link in it followed."""
+
+class EscalateUntil(_EscalateUntil, metaclass=_EscalateUntilEnumTypeWrapper):
+    """What ends an escalation."""
+
+ESCALATE_UNTIL_UNSPECIFIED: EscalateUntil.ValueType  # 0
+"""Means DELIVERED."""
+ESCALATE_UNTIL_DELIVERED: EscalateUntil.ValueType  # 1
+"""A receipt says that it arrived; of a provider that gives no receipts, that it took it."""
+ESCALATE_UNTIL_OPENED: EscalateUntil.ValueType  # 2
+"""It was opened, or a link in it followed."""
+Global___EscalateUntil: _TypeAlias = EscalateUntil  # noqa: Y015
+
 class _ChannelMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -39,7 +64,7 @@ class _ChannelModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChannelMo
     CHANNEL_MODE_FIRST_AVAILABLE: _ChannelMode.ValueType  # 2
     """The first channel that may be used."""
     CHANNEL_MODE_ESCALATE: _ChannelMode.ValueType  # 3
-    """The first, then the next if it was not delivered in time. Not built yet: INVALID_FIELD."""
+    """The first that may be used, then the next if it was not delivered in time. Takes no digest key."""
 
 class ChannelMode(_ChannelMode, metaclass=_ChannelModeEnumTypeWrapper):
     """How the channels of a policy relate."""
@@ -51,7 +76,7 @@ CHANNEL_MODE_ALL: ChannelMode.ValueType  # 1
 CHANNEL_MODE_FIRST_AVAILABLE: ChannelMode.ValueType  # 2
 """The first channel that may be used."""
 CHANNEL_MODE_ESCALATE: ChannelMode.ValueType  # 3
-"""The first, then the next if it was not delivered in time. Not built yet: INVALID_FIELD."""
+"""The first that may be used, then the next if it was not delivered in time. Takes no digest key."""
 Global___ChannelMode: _TypeAlias = ChannelMode  # noqa: Y015
 
 class _EventKind:
@@ -84,6 +109,14 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """A lane stopped and the delivery is held."""
     EVENT_KIND_DEFERRED: _EventKind.ValueType  # 11
     """Deferred by quiet hours or a cap."""
+    EVENT_KIND_WAITING: _EventKind.ValueType  # 12
+    """Waits: a later escalation step, or an open digest window."""
+    EVENT_KIND_RELEASED: _EventKind.ValueType  # 13
+    """What it waited for came: it goes on."""
+    EVENT_KIND_BROADCAST: _EventKind.ValueType  # 20
+    """A broadcast started, or came to another state; `code` names it."""
+    EVENT_KIND_RESCHEDULED: _EventKind.ValueType  # 21
+    """The app moved a scheduled notification to another time."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """Kinds of events in the ledger; numbers are stored."""
@@ -112,6 +145,14 @@ EVENT_KIND_HELD: EventKind.ValueType  # 10
 """A lane stopped and the delivery is held."""
 EVENT_KIND_DEFERRED: EventKind.ValueType  # 11
 """Deferred by quiet hours or a cap."""
+EVENT_KIND_WAITING: EventKind.ValueType  # 12
+"""Waits: a later escalation step, or an open digest window."""
+EVENT_KIND_RELEASED: EventKind.ValueType  # 13
+"""What it waited for came: it goes on."""
+EVENT_KIND_BROADCAST: EventKind.ValueType  # 20
+"""A broadcast started, or came to another state; `code` names it."""
+EVENT_KIND_RESCHEDULED: EventKind.ValueType  # 21
+"""The app moved a scheduled notification to another time."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
@@ -131,6 +172,9 @@ class Notification(_message.Message):
     EXPIRE_AT_FIELD_NUMBER: _builtins.int
     COLLAPSE_KEY_FIELD_NUMBER: _builtins.int
     DIGEST_KEY_FIELD_NUMBER: _builtins.int
+    ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    DELIVER_AT_LOCAL_FIELD_NUMBER: _builtins.int
+    SEND_WINDOW_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The client's id of the event, 1-128 bytes, opaque, no personal data. Required."""
     category: _builtins.str
@@ -140,7 +184,13 @@ class Notification(_message.Message):
     collapse_key: _builtins.str
     """A newer notification with the same key replaces an older one on the device, ≤ 64 bytes."""
     digest_key: _builtins.str
-    """Notifications with the same key within a digest window become one, ≤ 64 bytes. Not built yet: INVALID_FIELD."""
+    """Notifications to one recipient with the same key within the category's digest window become one, ≤ 64 bytes."""
+    deliver_at_local: _builtins.str
+    """Not before this wall time in each recipient's own zone (UTC where it is not known), "YYYY-MM-DDThh:mm"; at most 366 days
+    ahead. A time that clocks skip moves forward by the gap; of one that comes twice the first counts; one that is past
+    somewhere is due there at once. Not with `deliver_at`. It is planned when the first zone on earth comes to that time, so
+    up to 26 hours ahead of a recipient's own.
+    """
     @_builtins.property
     def recipient_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1-100 recipients by the client's own ids, each 1-128 bytes, no two alike. Required."""
@@ -165,6 +215,14 @@ class Notification(_message.Message):
     def expire_at(self) -> _timestamp_pb2.Timestamp:
         """Not after this moment; later than now and `deliver_at`. Default: the category's time to live."""
 
+    @_builtins.property
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.MailAttachment]:
+        """Files for those who get it by mail, ≤ 10, ≤ 512 KiB together. With attachments a notification takes ≤ 10 recipients."""
+
+    @_builtins.property
+    def send_window(self) -> _time_pb2.SendWindow:
+        """Only within this span in each recipient's own zone, else at its next opening. Default: the category's."""
+
     def __init__(
         self,
         *,
@@ -179,10 +237,13 @@ class Notification(_message.Message):
         expire_at: _timestamp_pb2.Timestamp | None = ...,
         collapse_key: _builtins.str = ...,
         digest_key: _builtins.str = ...,
+        attachments: _abc.Iterable[_content_pb2.MailAttachment] | None = ...,
+        deliver_at_local: _builtins.str = ...,
+        send_window: _time_pb2.SendWindow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "channel_policy", b"channel_policy", "content", b"content", "deliver_at", b"deliver_at", "expire_at", b"expire_at", "template", b"template"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "channel_policy", b"channel_policy", "content", b"content", "deliver_at", b"deliver_at", "expire_at", b"expire_at", "send_window", b"send_window", "template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "category", b"category", "channel_policy", b"channel_policy", "collapse_key", b"collapse_key", "content", b"content", "deliver_at", b"deliver_at", "digest_key", b"digest_key", "event_id", b"event_id", "expire_at", b"expire_at", "priority", b"priority", "recipient_ids", b"recipient_ids", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "body", b"body", "category", b"category", "channel_policy", b"channel_policy", "collapse_key", b"collapse_key", "content", b"content", "deliver_at", b"deliver_at", "deliver_at_local", b"deliver_at_local", "digest_key", b"digest_key", "event_id", b"event_id", "expire_at", b"expire_at", "priority", b"priority", "recipient_ids", b"recipient_ids", "send_window", b"send_window", "template", b"template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["template", "content"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
@@ -235,8 +296,11 @@ class ChannelPolicy(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     ESCALATE_AFTER_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
     mode: Global___ChannelMode.ValueType
     """Default ALL."""
+    until: Global___EscalateUntil.ValueType
+    """ESCALATE: what makes the next channel needless. Default DELIVERED."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
         """In order of preference, no two alike. Empty: all channels."""
@@ -251,10 +315,11 @@ class ChannelPolicy(_message.Message):
         mode: Global___ChannelMode.ValueType = ...,
         channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
         escalate_after: _duration_pb2.Duration | None = ...,
+        until: Global___EscalateUntil.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["escalate_after", b"escalate_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "escalate_after", b"escalate_after", "mode", b"mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "escalate_after", b"escalate_after", "mode", b"mode", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -518,6 +583,7 @@ class NotificationView(_message.Message):
     EXPIRE_AT_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     RECIPIENT_COUNT_FIELD_NUMBER: _builtins.int
+    BROADCAST_ID_FIELD_NUMBER: _builtins.int
     notification_id: _builtins.str
     """UUIDv7."""
     event_id: _builtins.str
@@ -532,6 +598,8 @@ class NotificationView(_message.Message):
     """W3C trace id, 32 hex digits; empty where the caller brought none."""
     recipient_count: _builtins.int
     """Number of recipients."""
+    broadcast_id: _builtins.str
+    """The broadcast that it is a child of; empty: none. A child has no event id."""
     @_builtins.property
     def accepted_at(self) -> _timestamp_pb2.Timestamp:
         """When it became durable."""
@@ -557,10 +625,11 @@ class NotificationView(_message.Message):
         expire_at: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
         recipient_count: _builtins.int = ...,
+        broadcast_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deliver_at", b"deliver_at", "expire_at", b"expire_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "category", b"category", "deliver_at", b"deliver_at", "event_id", b"event_id", "expire_at", b"expire_at", "notification_id", b"notification_id", "priority", b"priority", "recipient_count", b"recipient_count", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "broadcast_id", b"broadcast_id", "category", b"category", "deliver_at", b"deliver_at", "event_id", b"event_id", "expire_at", b"expire_at", "notification_id", b"notification_id", "priority", b"priority", "recipient_count", b"recipient_count", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -695,6 +764,168 @@ class TimelineEntry(_message.Message):
 Global___TimelineEntry: _TypeAlias = TimelineEntry  # noqa: Y015
 
 @_typing.final
+class ExplainRequest(_message.Message):
+    """What to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFICATION_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
+    notification_id: _builtins.str
+    """What became of it."""
+    @_builtins.property
+    def notification(self) -> Global___Notification:
+        """What would become of it now. Its event id plays no part."""
+
+    def __init__(
+        self,
+        *,
+        notification: Global___Notification | None = ...,
+        notification_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification", "notification_id", b"notification_id", "of", b"of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification", "notification_id", b"notification_id", "of", b"of"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_of: _TypeAlias = _typing.Literal["notification", "notification_id"]  # noqa: Y015
+    _WhichOneofArgType_of: _TypeAlias = _typing.Literal["of", b"of"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_of) -> _WhichOneofReturnType_of | None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    """Why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
+        """One for each recipient, channel and address, in the order of planning."""
+
+    def __init__(
+        self,
+        *,
+        explanations: _abc.Iterable[Global___Explanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanations", b"explanations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """One recipient, channel and address."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_REF_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VERSION_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    recipient_id: _builtins.str
+    """The client's id; empty of a notification that is not kept any more."""
+    recipient_ref: _builtins.str
+    """The recipient's stable reference."""
+    channel: _channel_pb2.Channel.ValueType
+    """The channel."""
+    delivery_id: _builtins.str
+    """The delivery; in a dry run the one it would be."""
+    state: _state_pb2.DeliveryState.ValueType
+    """Where it stands, or would begin."""
+    reason: _state_pb2.Reason.ValueType
+    """Why, where it does not go."""
+    provider: _builtins.str
+    """The provider account that serves."""
+    template_version: _builtins.int
+    """The template's version; 0: none."""
+    step: _builtins.int
+    """Step of an escalation, from 0."""
+    @_builtins.property
+    def gates(self) -> _containers.RepeatedCompositeFieldContainer[_state_pb2.GateRecord]:
+        """Every gate in order; those behind one that closed were not reached."""
+
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteCandidate]:
+        """The provider accounts that were looked at."""
+
+    @_builtins.property
+    def content(self) -> _content_pb2.Content:
+        """What is sent; of a mail made from a template only its subject. Unset where there is nothing."""
+
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is decided again, where it is deferred or waits."""
+
+    def __init__(
+        self,
+        *,
+        recipient_id: _builtins.str = ...,
+        recipient_ref: _builtins.str = ...,
+        channel: _channel_pb2.Channel.ValueType = ...,
+        delivery_id: _builtins.str = ...,
+        state: _state_pb2.DeliveryState.ValueType = ...,
+        reason: _state_pb2.Reason.ValueType = ...,
+        gates: _abc.Iterable[_state_pb2.GateRecord] | None = ...,
+        routes: _abc.Iterable[Global___RouteCandidate] | None = ...,
+        provider: _builtins.str = ...,
+        content: _content_pb2.Content | None = ...,
+        template_version: _builtins.int = ...,
+        step: _builtins.int = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "due_at", b"due_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "content", b"content", "delivery_id", b"delivery_id", "due_at", b"due_at", "gates", b"gates", "provider", b"provider", "reason", b"reason", "recipient_id", b"recipient_id", "recipient_ref", b"recipient_ref", "routes", b"routes", "state", b"state", "step", b"step", "template_version", b"template_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class RouteCandidate(_message.Message):
+    """A provider account that a route could have chosen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The account's name."""
+    chosen: _builtins.bool
+    """Whether it was chosen."""
+    why: _builtins.str
+    """Why, or why not."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        chosen: _builtins.bool = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "provider", b"provider", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteCandidate: _TypeAlias = RouteCandidate  # noqa: Y015
+
+@_typing.final
 class ListRequest(_message.Message):
     """What to list."""
 
@@ -767,6 +998,70 @@ class ListResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListResponse: _TypeAlias = ListResponse  # noqa: Y015
+
+@_typing.final
+class RescheduleRequest(_message.Message):
+    """Which notification to move, and where to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
+    DELIVER_AT_FIELD_NUMBER: _builtins.int
+    EXPIRE_AT_FIELD_NUMBER: _builtins.int
+    notification_id: _builtins.str
+    """Required."""
+    @_builtins.property
+    def deliver_at(self) -> _timestamp_pb2.Timestamp:
+        """Not before this moment; at most 366 days ahead. One that is past makes it due at once. Required."""
+
+    @_builtins.property
+    def expire_at(self) -> _timestamp_pb2.Timestamp:
+        """New deadline. Default: the old one moves as far as the due time does."""
+
+    def __init__(
+        self,
+        *,
+        notification_id: _builtins.str = ...,
+        deliver_at: _timestamp_pb2.Timestamp | None = ...,
+        expire_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_at", b"deliver_at", "expire_at", b"expire_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliver_at", b"deliver_at", "expire_at", b"expire_at", "notification_id", b"notification_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RescheduleRequest: _TypeAlias = RescheduleRequest  # noqa: Y015
+
+@_typing.final
+class RescheduleResponse(_message.Message):
+    """Moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVER_AT_FIELD_NUMBER: _builtins.int
+    EXPIRE_AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deliver_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is due now."""
+
+    @_builtins.property
+    def expire_at(self) -> _timestamp_pb2.Timestamp:
+        """Its deadline now."""
+
+    def __init__(
+        self,
+        *,
+        deliver_at: _timestamp_pb2.Timestamp | None = ...,
+        expire_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_at", b"deliver_at", "expire_at", b"expire_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliver_at", b"deliver_at", "expire_at", b"expire_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RescheduleResponse: _TypeAlias = RescheduleResponse  # noqa: Y015
 
 @_typing.final
 class CancelRequest(_message.Message):

@@ -65,6 +65,16 @@ class NotificationServiceStub:
                 request_serializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.CancelRequest.SerializeToString,
                 response_deserializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.CancelResponse.FromString,
                 _registered_method=True)
+        self.Reschedule = channel.unary_unary(
+                '/clarion.notification.v1.NotificationService/Reschedule',
+                request_serializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.RescheduleRequest.SerializeToString,
+                response_deserializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.RescheduleResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/clarion.notification.v1.NotificationService/Explain',
+                request_serializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class NotificationServiceServicer:
@@ -116,6 +126,22 @@ class NotificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reschedule(self, request, context):
+        """Moves a scheduled notification to another time, earlier or later. Idempotent. Errors: INVALID_FIELD, EXPIRY_IN_PAST,
+        NOTIFICATION_NOT_FOUND, NOT_SCHEDULED (it is due already, or was cancelled).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Says gate by gate what would become of a notification (nothing is stored, no cap is used), or what became of one.
+        Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +174,16 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     servicer.Cancel,
                     request_deserializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.CancelRequest.FromString,
                     response_serializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.CancelResponse.SerializeToString,
+            ),
+            'Reschedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reschedule,
+                    request_deserializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.RescheduleRequest.FromString,
+                    response_serializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.RescheduleResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.ExplainRequest.FromString,
+                    response_serializer=clarion_dot_notification_dot_v1_dot_notification__service__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +349,60 @@ class NotificationService:
             '/clarion.notification.v1.NotificationService/Cancel',
             clarion_dot_notification_dot_v1_dot_notification__service__pb2.CancelRequest.SerializeToString,
             clarion_dot_notification_dot_v1_dot_notification__service__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reschedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.notification.v1.NotificationService/Reschedule',
+            clarion_dot_notification_dot_v1_dot_notification__service__pb2.RescheduleRequest.SerializeToString,
+            clarion_dot_notification_dot_v1_dot_notification__service__pb2.RescheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.notification.v1.NotificationService/Explain',
+            clarion_dot_notification_dot_v1_dot_notification__service__pb2.ExplainRequest.SerializeToString,
+            clarion_dot_notification_dot_v1_dot_notification__service__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

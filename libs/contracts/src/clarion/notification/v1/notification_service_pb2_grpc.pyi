@@ -50,6 +50,14 @@ class NotificationServiceStub:
     """Lists notifications of the app, newest first. Errors: INVALID_FIELD."""
     Cancel: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.CancelRequest, _notification_service_pb2.CancelResponse]
     """Cancels what has not been handed to a provider. Idempotent. Errors: NOTIFICATION_NOT_FOUND, NOT_CANCELLABLE."""
+    Reschedule: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.RescheduleRequest, _notification_service_pb2.RescheduleResponse]
+    """Moves a scheduled notification to another time, earlier or later. Idempotent. Errors: INVALID_FIELD, EXPIRY_IN_PAST,
+    NOTIFICATION_NOT_FOUND, NOT_SCHEDULED (it is due already, or was cancelled).
+    """
+    Explain: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.ExplainRequest, _notification_service_pb2.ExplainResponse]
+    """Says gate by gate what would become of a notification (nothing is stored, no cap is used), or what became of one.
+    Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class NotificationServiceAsyncStub(NotificationServiceStub):
@@ -73,6 +81,14 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     """Lists notifications of the app, newest first. Errors: INVALID_FIELD."""
     Cancel: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.CancelRequest, _notification_service_pb2.CancelResponse]  # type: ignore[assignment]
     """Cancels what has not been handed to a provider. Idempotent. Errors: NOTIFICATION_NOT_FOUND, NOT_CANCELLABLE."""
+    Reschedule: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.RescheduleRequest, _notification_service_pb2.RescheduleResponse]  # type: ignore[assignment]
+    """Moves a scheduled notification to another time, earlier or later. Idempotent. Errors: INVALID_FIELD, EXPIRY_IN_PAST,
+    NOTIFICATION_NOT_FOUND, NOT_SCHEDULED (it is due already, or was cancelled).
+    """
+    Explain: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ExplainRequest, _notification_service_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Says gate by gate what would become of a notification (nothing is stored, no cap is used), or what became of one.
+    Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
 
 class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
     """The door for events. `OK` means durable: committed to the ledger, and never lost after that."""
@@ -129,5 +145,25 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notification_service_pb2.CancelResponse, _abc.Awaitable[_notification_service_pb2.CancelResponse]]:
         """Cancels what has not been handed to a provider. Idempotent. Errors: NOTIFICATION_NOT_FOUND, NOT_CANCELLABLE."""
+
+    @_abc_1.abstractmethod
+    def Reschedule(
+        self,
+        request: _notification_service_pb2.RescheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.RescheduleResponse, _abc.Awaitable[_notification_service_pb2.RescheduleResponse]]:
+        """Moves a scheduled notification to another time, earlier or later. Idempotent. Errors: INVALID_FIELD, EXPIRY_IN_PAST,
+        NOTIFICATION_NOT_FOUND, NOT_SCHEDULED (it is due already, or was cancelled).
+        """
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _notification_service_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.ExplainResponse, _abc.Awaitable[_notification_service_pb2.ExplainResponse]]:
+        """Says gate by gate what would become of a notification (nothing is stored, no cap is used), or what became of one.
+        Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
 
 def add_NotificationServiceServicer_to_server(servicer: NotificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -201,12 +201,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """suppressed: another channel of the policy serves."""
     REASON_TOO_LARGE: _Reason.ValueType  # 17
     """suppressed: the content is over the channel's size limit."""
+    REASON_DEFERRED_TOO_LONG: _Reason.ValueType  # 18
+    """suppressed: quiet hours or a cap would have held it past its deadline; the gate record says which."""
     REASON_REFUSED: _Reason.ValueType  # 40
     """failed: the provider refused the request for good."""
     REASON_ADDRESS_DEAD: _Reason.ValueType  # 41
     """failed: the address is dead."""
     REASON_AMBIGUOUS: _Reason.ValueType  # 42
     """failed: the outcome is unknown and the category allows at most one."""
+    REASON_OPTED_OUT_AT_PROVIDER: _Reason.ValueType  # 43
+    """failed: the recipient opted out at the provider; the address was put on the suppression list."""
     REASON_DEADLINE_PASSED: _Reason.ValueType  # 60
     """expired: `expire_at` passed before a provider took it."""
     REASON_CANCELLED_BY_APP: _Reason.ValueType  # 70
@@ -225,6 +229,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """dead_lettered: it kept killing its worker or cannot be read."""
     REASON_HELD_TOO_LONG: _Reason.ValueType  # 82
     """dead_lettered: its lane stayed stopped longer than the policy allows."""
+    REASON_PROVIDER_DELETED: _Reason.ValueType  # 83
+    """dead_lettered: its provider account was deleted and the routes give no other."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a delivery ended as it did (or why a plan suppressed it)."""
@@ -265,12 +271,16 @@ REASON_CHANNEL_NOT_CHOSEN: Reason.ValueType  # 16
 """suppressed: another channel of the policy serves."""
 REASON_TOO_LARGE: Reason.ValueType  # 17
 """suppressed: the content is over the channel's size limit."""
+REASON_DEFERRED_TOO_LONG: Reason.ValueType  # 18
+"""suppressed: quiet hours or a cap would have held it past its deadline; the gate record says which."""
 REASON_REFUSED: Reason.ValueType  # 40
 """failed: the provider refused the request for good."""
 REASON_ADDRESS_DEAD: Reason.ValueType  # 41
 """failed: the address is dead."""
 REASON_AMBIGUOUS: Reason.ValueType  # 42
 """failed: the outcome is unknown and the category allows at most one."""
+REASON_OPTED_OUT_AT_PROVIDER: Reason.ValueType  # 43
+"""failed: the recipient opted out at the provider; the address was put on the suppression list."""
 REASON_DEADLINE_PASSED: Reason.ValueType  # 60
 """expired: `expire_at` passed before a provider took it."""
 REASON_CANCELLED_BY_APP: Reason.ValueType  # 70
@@ -289,6 +299,8 @@ REASON_POISON: Reason.ValueType  # 81
 """dead_lettered: it kept killing its worker or cannot be read."""
 REASON_HELD_TOO_LONG: Reason.ValueType  # 82
 """dead_lettered: its lane stayed stopped longer than the policy allows."""
+REASON_PROVIDER_DELETED: Reason.ValueType  # 83
+"""dead_lettered: its provider account was deleted and the routes give no other."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Gate:
@@ -363,6 +375,8 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """Closed for now: decided again later."""
     VERDICT_PASS_UNCHECKED: _Verdict.ValueType  # 4
     """Open because the service behind the gate did not answer (caps fail open)."""
+    VERDICT_SHADOW: _Verdict.ValueType  # 5
+    """Open, though a rule on trial would have closed it."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """What a gate said."""
@@ -377,6 +391,8 @@ VERDICT_DEFER: Verdict.ValueType  # 3
 """Closed for now: decided again later."""
 VERDICT_PASS_UNCHECKED: Verdict.ValueType  # 4
 """Open because the service behind the gate did not answer (caps fail open)."""
+VERDICT_SHADOW: Verdict.ValueType  # 5
+"""Open, though a rule on trial would have closed it."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final

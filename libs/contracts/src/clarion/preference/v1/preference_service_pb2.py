@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
 from clarion.recipient.v1 import recipient_service_pb2 as clarion_dot_recipient_dot_v1_dot_recipient__service__pb2
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.clarion/preference/v1/preference_service.proto\x12\x15\x63larion.preference.v1\x1a clarion/options/v1/options.proto\x1a,clarion/recipient/v1/recipient_service.proto\x1a\x1e\x63larion/types/v1/channel.proto\"(\n\x10GetWishesRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\"S\n\x11GetWishesResponse\x12,\n\x06wishes\x18\x01 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12\x10\n\x08revision\x18\x02 \x01(\x03\"k\n\x10SetWishesRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12,\n\x06wishes\x18\x02 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12\x13\n\x0bif_revision\x18\x03 \x01(\x03\"%\n\x11SetWishesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"t\n\rSwitchRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\"\"\n\x0eSwitchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x32\x8f\x03\n\x11PreferenceService\x12z\n\tGetWishes\x12\'.clarion.preference.v1.GetWishesRequest\x1a(.clarion.preference.v1.GetWishesResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12{\n\tSetWishes\x12\'.clarion.preference.v1.SetWishesRequest\x1a(.clarion.preference.v1.SetWishesResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x04\x12q\n\x06Switch\x12$.clarion.preference.v1.SwitchRequest\x1a%.clarion.preference.v1.SwitchResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.clarion/preference/v1/preference_service.proto\x12\x15\x63larion.preference.v1\x1a clarion/options/v1/options.proto\x1a,clarion/recipient/v1/recipient_service.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n\x10GetWishesRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\"S\n\x11GetWishesResponse\x12,\n\x06wishes\x18\x01 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12\x10\n\x08revision\x18\x02 \x01(\x03\"k\n\x10SetWishesRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12,\n\x06wishes\x18\x02 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12\x13\n\x0bif_revision\x18\x03 \x01(\x03\"%\n\x11SetWishesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"t\n\rSwitchRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\"\"\n\x0eSwitchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"U\n\x16ListWishChangesRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x17ListWishChangesResponse\x12\x31\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .clarion.recipient.v1.WishChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x15\x43reatePageLinkRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12-\n\texpire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\x16\x43reatePageLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t2\xaa\x05\n\x11PreferenceService\x12z\n\tGetWishes\x12\'.clarion.preference.v1.GetWishesRequest\x1a(.clarion.preference.v1.GetWishesResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12{\n\tSetWishes\x12\'.clarion.preference.v1.SetWishesRequest\x1a(.clarion.preference.v1.SetWishesResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x04\x12q\n\x06Switch\x12$.clarion.preference.v1.SwitchRequest\x1a%.clarion.preference.v1.SwitchResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12\x8c\x01\n\x0fListWishChanges\x12-.clarion.preference.v1.ListWishChangesRequest\x1a..clarion.preference.v1.ListWishChangesResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12\x89\x01\n\x0e\x43reatePageLink\x12,.clarion.preference.v1.CreatePageLinkRequest\x1a-.clarion.preference.v1.CreatePageLinkResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,18 +43,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREFERENCESERVICE'].methods_by_name['SetWishes']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\004'
   _globals['_PREFERENCESERVICE'].methods_by_name['Switch']._loaded_options = None
   _globals['_PREFERENCESERVICE'].methods_by_name['Switch']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
-  _globals['_GETWISHESREQUEST']._serialized_start=185
-  _globals['_GETWISHESREQUEST']._serialized_end=225
-  _globals['_GETWISHESRESPONSE']._serialized_start=227
-  _globals['_GETWISHESRESPONSE']._serialized_end=310
-  _globals['_SETWISHESREQUEST']._serialized_start=312
-  _globals['_SETWISHESREQUEST']._serialized_end=419
-  _globals['_SETWISHESRESPONSE']._serialized_start=421
-  _globals['_SETWISHESRESPONSE']._serialized_end=458
-  _globals['_SWITCHREQUEST']._serialized_start=460
-  _globals['_SWITCHREQUEST']._serialized_end=576
-  _globals['_SWITCHRESPONSE']._serialized_start=578
-  _globals['_SWITCHRESPONSE']._serialized_end=612
-  _globals['_PREFERENCESERVICE']._serialized_start=615
-  _globals['_PREFERENCESERVICE']._serialized_end=1014
+  _globals['_PREFERENCESERVICE'].methods_by_name['ListWishChanges']._loaded_options = None
+  _globals['_PREFERENCESERVICE'].methods_by_name['ListWishChanges']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
+  _globals['_PREFERENCESERVICE'].methods_by_name['CreatePageLink']._loaded_options = None
+  _globals['_PREFERENCESERVICE'].methods_by_name['CreatePageLink']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
+  _globals['_GETWISHESREQUEST']._serialized_start=218
+  _globals['_GETWISHESREQUEST']._serialized_end=258
+  _globals['_GETWISHESRESPONSE']._serialized_start=260
+  _globals['_GETWISHESRESPONSE']._serialized_end=343
+  _globals['_SETWISHESREQUEST']._serialized_start=345
+  _globals['_SETWISHESREQUEST']._serialized_end=452
+  _globals['_SETWISHESRESPONSE']._serialized_start=454
+  _globals['_SETWISHESRESPONSE']._serialized_end=491
+  _globals['_SWITCHREQUEST']._serialized_start=493
+  _globals['_SWITCHREQUEST']._serialized_end=609
+  _globals['_SWITCHRESPONSE']._serialized_start=611
+  _globals['_SWITCHRESPONSE']._serialized_end=645
+  _globals['_LISTWISHCHANGESREQUEST']._serialized_start=647
+  _globals['_LISTWISHCHANGESREQUEST']._serialized_end=732
+  _globals['_LISTWISHCHANGESRESPONSE']._serialized_start=734
+  _globals['_LISTWISHCHANGESRESPONSE']._serialized_end=835
+  _globals['_CREATEPAGELINKREQUEST']._serialized_start=837
+  _globals['_CREATEPAGELINKREQUEST']._serialized_end=929
+  _globals['_CREATEPAGELINKRESPONSE']._serialized_start=931
+  _globals['_CREATEPAGELINKRESPONSE']._serialized_end=968
+  _globals['_PREFERENCESERVICE']._serialized_start=971
+  _globals['_PREFERENCESERVICE']._serialized_end=1653
 # @@protoc_insertion_point(module_scope)

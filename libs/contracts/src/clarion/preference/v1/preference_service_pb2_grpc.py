@@ -50,6 +50,16 @@ class PreferenceServiceStub:
                 request_serializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.SwitchRequest.SerializeToString,
                 response_deserializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.SwitchResponse.FromString,
                 _registered_method=True)
+        self.ListWishChanges = channel.unary_unary(
+                '/clarion.preference.v1.PreferenceService/ListWishChanges',
+                request_serializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.ListWishChangesRequest.SerializeToString,
+                response_deserializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.ListWishChangesResponse.FromString,
+                _registered_method=True)
+        self.CreatePageLink = channel.unary_unary(
+                '/clarion.preference.v1.PreferenceService/CreatePageLink',
+                request_serializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.CreatePageLinkRequest.SerializeToString,
+                response_deserializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.CreatePageLinkResponse.FromString,
+                _registered_method=True)
 
 
 class PreferenceServiceServicer:
@@ -77,6 +87,22 @@ class PreferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWishChanges(self, request, context):
+        """Lists who changed a recipient's wishes, when and how, latest first; changes of ids that were merged into it are among
+        them. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreatePageLink(self, request, context):
+        """Gives a signed link to a page where the recipient sees and changes their own wishes, for an app's settings or mails.
+        Errors: INVALID_FIELD, EXPIRY_IN_PAST, RECIPIENT_NOT_FOUND, NOT_BUILT (this mesh has no key for links).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PreferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +120,16 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
                     servicer.Switch,
                     request_deserializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.SwitchRequest.FromString,
                     response_serializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.SwitchResponse.SerializeToString,
+            ),
+            'ListWishChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWishChanges,
+                    request_deserializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.ListWishChangesRequest.FromString,
+                    response_serializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.ListWishChangesResponse.SerializeToString,
+            ),
+            'CreatePageLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePageLink,
+                    request_deserializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.CreatePageLinkRequest.FromString,
+                    response_serializer=clarion_dot_preference_dot_v1_dot_preference__service__pb2.CreatePageLinkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +214,60 @@ class PreferenceService:
             '/clarion.preference.v1.PreferenceService/Switch',
             clarion_dot_preference_dot_v1_dot_preference__service__pb2.SwitchRequest.SerializeToString,
             clarion_dot_preference_dot_v1_dot_preference__service__pb2.SwitchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWishChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.preference.v1.PreferenceService/ListWishChanges',
+            clarion_dot_preference_dot_v1_dot_preference__service__pb2.ListWishChangesRequest.SerializeToString,
+            clarion_dot_preference_dot_v1_dot_preference__service__pb2.ListWishChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePageLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.preference.v1.PreferenceService/CreatePageLink',
+            clarion_dot_preference_dot_v1_dot_preference__service__pb2.CreatePageLinkRequest.SerializeToString,
+            clarion_dot_preference_dot_v1_dot_preference__service__pb2.CreatePageLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

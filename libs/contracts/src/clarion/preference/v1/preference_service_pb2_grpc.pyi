@@ -39,6 +39,14 @@ class PreferenceServiceStub:
     """Replaces a recipient's wishes. Idempotent. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD, REVISION_CONFLICT."""
     Switch: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.SwitchRequest, _preference_service_pb2.SwitchResponse]
     """Switches one channel or category on or off. Idempotent. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD."""
+    ListWishChanges: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.ListWishChangesRequest, _preference_service_pb2.ListWishChangesResponse]
+    """Lists who changed a recipient's wishes, when and how, latest first; changes of ids that were merged into it are among
+    them. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD.
+    """
+    CreatePageLink: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.CreatePageLinkRequest, _preference_service_pb2.CreatePageLinkResponse]
+    """Gives a signed link to a page where the recipient sees and changes their own wishes, for an app's settings or mails.
+    Errors: INVALID_FIELD, EXPIRY_IN_PAST, RECIPIENT_NOT_FOUND, NOT_BUILT (this mesh has no key for links).
+    """
 
 @_typing.type_check_only
 class PreferenceServiceAsyncStub(PreferenceServiceStub):
@@ -51,6 +59,14 @@ class PreferenceServiceAsyncStub(PreferenceServiceStub):
     """Replaces a recipient's wishes. Idempotent. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD, REVISION_CONFLICT."""
     Switch: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.SwitchRequest, _preference_service_pb2.SwitchResponse]  # type: ignore[assignment]
     """Switches one channel or category on or off. Idempotent. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD."""
+    ListWishChanges: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.ListWishChangesRequest, _preference_service_pb2.ListWishChangesResponse]  # type: ignore[assignment]
+    """Lists who changed a recipient's wishes, when and how, latest first; changes of ids that were merged into it are among
+    them. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD.
+    """
+    CreatePageLink: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.CreatePageLinkRequest, _preference_service_pb2.CreatePageLinkResponse]  # type: ignore[assignment]
+    """Gives a signed link to a page where the recipient sees and changes their own wishes, for an app's settings or mails.
+    Errors: INVALID_FIELD, EXPIRY_IN_PAST, RECIPIENT_NOT_FOUND, NOT_BUILT (this mesh has no key for links).
+    """
 
 class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and changes wishes. A change acknowledged here holds for every provider call that starts a second later."""
@@ -78,5 +94,25 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_preference_service_pb2.SwitchResponse, _abc.Awaitable[_preference_service_pb2.SwitchResponse]]:
         """Switches one channel or category on or off. Idempotent. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def ListWishChanges(
+        self,
+        request: _preference_service_pb2.ListWishChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_service_pb2.ListWishChangesResponse, _abc.Awaitable[_preference_service_pb2.ListWishChangesResponse]]:
+        """Lists who changed a recipient's wishes, when and how, latest first; changes of ids that were merged into it are among
+        them. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def CreatePageLink(
+        self,
+        request: _preference_service_pb2.CreatePageLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_service_pb2.CreatePageLinkResponse, _abc.Awaitable[_preference_service_pb2.CreatePageLinkResponse]]:
+        """Gives a signed link to a page where the recipient sees and changes their own wishes, for an app's settings or mails.
+        Errors: INVALID_FIELD, EXPIRY_IN_PAST, RECIPIENT_NOT_FOUND, NOT_BUILT (this mesh has no key for links).
+        """
 
 def add_PreferenceServiceServicer_to_server(servicer: PreferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

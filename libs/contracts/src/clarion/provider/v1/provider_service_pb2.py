@@ -29,7 +29,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/provider/v1/provider_service.proto\x12\x13\x63larion.provider.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1c\x63larion/types/v1/retry.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\x12+\n\x06limits\x18\x05 \x01(\x0b\x32\x1b.clarion.provider.v1.Limits\x12\'\n\x04stop\x18\x06 \x01(\x0b\x32\x19.clarion.provider.v1.Stop\"\x82\x02\n\x06Limits\x12\x12\n\nper_second\x18\x01 \x01(\x01\x12\r\n\x05\x62urst\x18\x02 \x01(\r\x12\x15\n\rmax_in_flight\x18\x03 \x01(\r\x12,\n\x05retry\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.RetryPolicy\x12-\n\x07\x62reaker\x18\x05 \x01(\x0b\x32\x1c.clarion.provider.v1.Breaker\x12\x32\n\ndead_guard\x18\x06 \x01(\x0b\x32\x1e.clarion.provider.v1.DeadGuard\x12-\n\nhold_limit\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x91\x01\n\x07\x42reaker\x12\x14\n\x0cmin_attempts\x18\x01 \x01(\r\x12\x15\n\rfailure_ratio\x18\x02 \x01(\x01\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bprobe_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\tDeadGuard\x12\x13\n\x0bmin_answers\x18\x01 \x01(\r\x12\x12\n\ndead_ratio\x18\x02 \x01(\x01\"r\n\x04Stop\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.clarion.provider.v1.StopReason\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"d\n\x12PutProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12/\n\x08provider\x18\x02 \x01(\x0b\x32\x1d.clarion.provider.v1.Provider\x12\x10\n\x08settings\x18\x03 \x01(\x0c\"F\n\x13PutProviderResponse\x12/\n\x08provider\x18\x01 \x01(\x0b\x32\x1d.clarion.provider.v1.Provider\"#\n\x14ListProvidersRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"I\n\x15ListProvidersResponse\x12\x30\n\tproviders\x18\x01 \x03(\x0b\x32\x1d.clarion.provider.v1.Provider\"2\n\x15\x44\x65leteProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteProviderResponse\"@\n\x13StopProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x16\n\x14StopProviderResponse\"2\n\x15ResumeProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x18\n\x16ResumeProviderResponse*\xae\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STOP_REASON_CREDENTIALS\x10\x01\x12\x17\n\x13STOP_REASON_BREAKER\x10\x02\x12\x19\n\x15STOP_REASON_DEAD_JUMP\x10\x03\x12\x18\n\x14STOP_REASON_OPERATOR\x10\x04\x12\x18\n\x14STOP_REASON_UNUSABLE\x10\x05\x32\xfe\x04\n\x0fProviderService\x12s\n\x0bPutProvider\x12\'.clarion.provider.v1.PutProviderRequest\x1a(.clarion.provider.v1.PutProviderResponse\"\x11\xaa\xbb\x18\r\n\x05\x61\x64min\x10\x01\x18\x80\x80\x04\x12x\n\rListProviders\x12).clarion.provider.v1.ListProvidersRequest\x1a*.clarion.provider.v1.ListProvidersResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12u\n\x0cStopProvider\x12(.clarion.provider.v1.StopProviderRequest\x1a).clarion.provider.v1.StopProviderResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12{\n\x0eResumeProvider\x12*.clarion.provider.v1.ResumeProviderRequest\x1a+.clarion.provider.v1.ResumeProviderResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12{\n\x0e\x44\x65leteProvider\x12*.clarion.provider.v1.DeleteProviderRequest\x1a+.clarion.provider.v1.DeleteProviderResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/provider/v1/provider_service.proto\x12\x13\x63larion.provider.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1c\x63larion/types/v1/retry.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x01\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\x12+\n\x06limits\x18\x05 \x01(\x0b\x32\x1b.clarion.provider.v1.Limits\x12\'\n\x04stop\x18\x06 \x01(\x0b\x32\x19.clarion.provider.v1.Stop\x12\x0e\n\x06number\x18\x07 \x01(\x05\"\x82\x02\n\x06Limits\x12\x12\n\nper_second\x18\x01 \x01(\x01\x12\r\n\x05\x62urst\x18\x02 \x01(\r\x12\x15\n\rmax_in_flight\x18\x03 \x01(\r\x12,\n\x05retry\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.RetryPolicy\x12-\n\x07\x62reaker\x18\x05 \x01(\x0b\x32\x1c.clarion.provider.v1.Breaker\x12\x32\n\ndead_guard\x18\x06 \x01(\x0b\x32\x1e.clarion.provider.v1.DeadGuard\x12-\n\nhold_limit\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x91\x01\n\x07\x42reaker\x12\x14\n\x0cmin_attempts\x18\x01 \x01(\r\x12\x15\n\rfailure_ratio\x18\x02 \x01(\x01\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bprobe_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\tDeadGuard\x12\x13\n\x0bmin_answers\x18\x01 \x01(\r\x12\x12\n\ndead_ratio\x18\x02 \x01(\x01\"r\n\x04Stop\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.clarion.provider.v1.StopReason\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"d\n\x12PutProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12/\n\x08provider\x18\x02 \x01(\x0b\x32\x1d.clarion.provider.v1.Provider\x12\x10\n\x08settings\x18\x03 \x01(\x0c\"F\n\x13PutProviderResponse\x12/\n\x08provider\x18\x01 \x01(\x0b\x32\x1d.clarion.provider.v1.Provider\"#\n\x14ListProvidersRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"I\n\x15ListProvidersResponse\x12\x30\n\tproviders\x18\x01 \x03(\x0b\x32\x1d.clarion.provider.v1.Provider\"2\n\x15\x44\x65leteProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteProviderResponse\"@\n\x13StopProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x16\n\x14StopProviderResponse\"2\n\x15ResumeProviderRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x18\n\x16ResumeProviderResponse*\xae\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17STOP_REASON_CREDENTIALS\x10\x01\x12\x17\n\x13STOP_REASON_BREAKER\x10\x02\x12\x19\n\x15STOP_REASON_DEAD_JUMP\x10\x03\x12\x18\n\x14STOP_REASON_OPERATOR\x10\x04\x12\x18\n\x14STOP_REASON_UNUSABLE\x10\x05\x32\xfe\x04\n\x0fProviderService\x12s\n\x0bPutProvider\x12\'.clarion.provider.v1.PutProviderRequest\x1a(.clarion.provider.v1.PutProviderResponse\"\x11\xaa\xbb\x18\r\n\x05\x61\x64min\x10\x01\x18\x80\x80\x04\x12x\n\rListProviders\x12).clarion.provider.v1.ListProvidersRequest\x1a*.clarion.provider.v1.ListProvidersResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12u\n\x0cStopProvider\x12(.clarion.provider.v1.StopProviderRequest\x1a).clarion.provider.v1.StopProviderResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12{\n\x0eResumeProvider\x12*.clarion.provider.v1.ResumeProviderRequest\x1a+.clarion.provider.v1.ResumeProviderResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12{\n\x0e\x44\x65leteProvider\x12*.clarion.provider.v1.DeleteProviderRequest\x1a+.clarion.provider.v1.DeleteProviderResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,38 +48,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVIDERSERVICE'].methods_by_name['ResumeProvider']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
   _globals['_PROVIDERSERVICE'].methods_by_name['DeleteProvider']._loaded_options = None
   _globals['_PROVIDERSERVICE'].methods_by_name['DeleteProvider']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
-  _globals['_STOPREASON']._serialized_start=1528
-  _globals['_STOPREASON']._serialized_end=1702
+  _globals['_STOPREASON']._serialized_start=1544
+  _globals['_STOPREASON']._serialized_end=1718
   _globals['_PROVIDER']._serialized_start=229
-  _globals['_PROVIDER']._serialized_end=414
-  _globals['_LIMITS']._serialized_start=417
-  _globals['_LIMITS']._serialized_end=675
-  _globals['_BREAKER']._serialized_start=678
-  _globals['_BREAKER']._serialized_end=823
-  _globals['_DEADGUARD']._serialized_start=825
-  _globals['_DEADGUARD']._serialized_end=877
-  _globals['_STOP']._serialized_start=879
-  _globals['_STOP']._serialized_end=993
-  _globals['_PUTPROVIDERREQUEST']._serialized_start=995
-  _globals['_PUTPROVIDERREQUEST']._serialized_end=1095
-  _globals['_PUTPROVIDERRESPONSE']._serialized_start=1097
-  _globals['_PUTPROVIDERRESPONSE']._serialized_end=1167
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1169
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1204
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1206
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1279
-  _globals['_DELETEPROVIDERREQUEST']._serialized_start=1281
-  _globals['_DELETEPROVIDERREQUEST']._serialized_end=1331
-  _globals['_DELETEPROVIDERRESPONSE']._serialized_start=1333
-  _globals['_DELETEPROVIDERRESPONSE']._serialized_end=1357
-  _globals['_STOPPROVIDERREQUEST']._serialized_start=1359
-  _globals['_STOPPROVIDERREQUEST']._serialized_end=1423
-  _globals['_STOPPROVIDERRESPONSE']._serialized_start=1425
-  _globals['_STOPPROVIDERRESPONSE']._serialized_end=1447
-  _globals['_RESUMEPROVIDERREQUEST']._serialized_start=1449
-  _globals['_RESUMEPROVIDERREQUEST']._serialized_end=1499
-  _globals['_RESUMEPROVIDERRESPONSE']._serialized_start=1501
-  _globals['_RESUMEPROVIDERRESPONSE']._serialized_end=1525
-  _globals['_PROVIDERSERVICE']._serialized_start=1705
-  _globals['_PROVIDERSERVICE']._serialized_end=2343
+  _globals['_PROVIDER']._serialized_end=430
+  _globals['_LIMITS']._serialized_start=433
+  _globals['_LIMITS']._serialized_end=691
+  _globals['_BREAKER']._serialized_start=694
+  _globals['_BREAKER']._serialized_end=839
+  _globals['_DEADGUARD']._serialized_start=841
+  _globals['_DEADGUARD']._serialized_end=893
+  _globals['_STOP']._serialized_start=895
+  _globals['_STOP']._serialized_end=1009
+  _globals['_PUTPROVIDERREQUEST']._serialized_start=1011
+  _globals['_PUTPROVIDERREQUEST']._serialized_end=1111
+  _globals['_PUTPROVIDERRESPONSE']._serialized_start=1113
+  _globals['_PUTPROVIDERRESPONSE']._serialized_end=1183
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1185
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1220
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1222
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1295
+  _globals['_DELETEPROVIDERREQUEST']._serialized_start=1297
+  _globals['_DELETEPROVIDERREQUEST']._serialized_end=1347
+  _globals['_DELETEPROVIDERRESPONSE']._serialized_start=1349
+  _globals['_DELETEPROVIDERRESPONSE']._serialized_end=1373
+  _globals['_STOPPROVIDERREQUEST']._serialized_start=1375
+  _globals['_STOPPROVIDERREQUEST']._serialized_end=1439
+  _globals['_STOPPROVIDERRESPONSE']._serialized_start=1441
+  _globals['_STOPPROVIDERRESPONSE']._serialized_end=1463
+  _globals['_RESUMEPROVIDERREQUEST']._serialized_start=1465
+  _globals['_RESUMEPROVIDERREQUEST']._serialized_end=1515
+  _globals['_RESUMEPROVIDERRESPONSE']._serialized_start=1517
+  _globals['_RESUMEPROVIDERRESPONSE']._serialized_end=1541
+  _globals['_PROVIDERSERVICE']._serialized_start=1721
+  _globals['_PROVIDERSERVICE']._serialized_end=2359
 # @@protoc_insertion_point(module_scope)

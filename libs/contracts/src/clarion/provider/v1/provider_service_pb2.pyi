@@ -71,6 +71,7 @@ class Provider(_message.Message):
     ENABLED_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The app's own name for it, unique per app, 1-64 bytes. Required."""
     kind: _builtins.str
@@ -79,6 +80,10 @@ class Provider(_message.Message):
     """The channel it serves (from its kind)."""
     enabled: _builtins.bool
     """False: no new delivery is routed to it."""
+    number: _builtins.int
+    """Its number, which stands in the URLs of its callbacks: https://<tracker>/v1/callbacks/<kind>/<number>. It stays when the
+    account is replaced. Output only.
+    """
     @_builtins.property
     def limits(self) -> Global___Limits:
         """What protects it and us; what is left out is taken from the kind's defaults."""
@@ -96,10 +101,11 @@ class Provider(_message.Message):
         enabled: _builtins.bool = ...,
         limits: Global___Limits | None = ...,
         stop: Global___Stop | None = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "enabled", b"enabled", "kind", b"kind", "limits", b"limits", "name", b"name", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "enabled", b"enabled", "kind", b"kind", "limits", b"limits", "name", b"name", "number", b"number", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

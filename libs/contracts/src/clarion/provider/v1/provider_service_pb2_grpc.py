@@ -68,7 +68,8 @@ class ProviderServiceServicer:
 
     def PutProvider(self, request, context):
         """Creates or replaces an account; dispatchers take it up within 5 s. Idempotent.
-        Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID.
+        Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID, NAME_TAKEN (by an account of another
+        channel).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,7 +98,12 @@ class ProviderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteProvider(self, request, context):
-        """Removes an account; what is in flight on it is routed again. Not built yet.
+        """Removes an account for good: within 5 s nothing is routed to it. Its credentials are destroyed, its targets leave the
+        routes (a route that loses its last one stays and serves nobody), its name is free. What a provider has at that moment
+        ends as it ends; everything else in flight goes to the account that the routes then give, or ends dead_lettered
+        PROVIDER_DELETED where there is none. Timelines show it as "name~number". To miss no receipt of a provider that proves its
+        callbacks with a secret (huawei, smpp, twilio), disable the account first and delete it when they have come.
+        Idempotent. Errors: PROVIDER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

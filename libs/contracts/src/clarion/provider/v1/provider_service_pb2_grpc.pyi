@@ -35,7 +35,8 @@ class ProviderServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ProviderServiceAsyncStub: ...
     PutProvider: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.PutProviderRequest, _provider_service_pb2.PutProviderResponse]
     """Creates or replaces an account; dispatchers take it up within 5 s. Idempotent.
-    Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID.
+    Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID, NAME_TAKEN (by an account of another
+    channel).
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.ListProvidersRequest, _provider_service_pb2.ListProvidersResponse]
     """Lists the app's accounts without their settings."""
@@ -46,7 +47,13 @@ class ProviderServiceStub:
     Errors: PROVIDER_NOT_FOUND.
     """
     DeleteProvider: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.DeleteProviderRequest, _provider_service_pb2.DeleteProviderResponse]
-    """Removes an account; what is in flight on it is routed again. Not built yet."""
+    """Removes an account for good: within 5 s nothing is routed to it. Its credentials are destroyed, its targets leave the
+    routes (a route that loses its last one stays and serves nobody), its name is free. What a provider has at that moment
+    ends as it ends; everything else in flight goes to the account that the routes then give, or ends dead_lettered
+    PROVIDER_DELETED where there is none. Timelines show it as "name~number". To miss no receipt of a provider that proves its
+    callbacks with a secret (huawei, smpp, twilio), disable the account first and delete it when they have come.
+    Idempotent. Errors: PROVIDER_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class ProviderServiceAsyncStub(ProviderServiceStub):
@@ -55,7 +62,8 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutProvider: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.PutProviderRequest, _provider_service_pb2.PutProviderResponse]  # type: ignore[assignment]
     """Creates or replaces an account; dispatchers take it up within 5 s. Idempotent.
-    Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID.
+    Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID, NAME_TAKEN (by an account of another
+    channel).
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.ListProvidersRequest, _provider_service_pb2.ListProvidersResponse]  # type: ignore[assignment]
     """Lists the app's accounts without their settings."""
@@ -66,7 +74,13 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     Errors: PROVIDER_NOT_FOUND.
     """
     DeleteProvider: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.DeleteProviderRequest, _provider_service_pb2.DeleteProviderResponse]  # type: ignore[assignment]
-    """Removes an account; what is in flight on it is routed again. Not built yet."""
+    """Removes an account for good: within 5 s nothing is routed to it. Its credentials are destroyed, its targets leave the
+    routes (a route that loses its last one stays and serves nobody), its name is free. What a provider has at that moment
+    ends as it ends; everything else in flight goes to the account that the routes then give, or ends dead_lettered
+    PROVIDER_DELETED where there is none. Timelines show it as "name~number". To miss no receipt of a provider that proves its
+    callbacks with a secret (huawei, smpp, twilio), disable the account first and delete it when they have come.
+    Idempotent. Errors: PROVIDER_NOT_FOUND.
+    """
 
 class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Administration of an app's provider accounts. An account is a lane: breaker, pacing and metrics are its own."""
@@ -78,7 +92,8 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_provider_service_pb2.PutProviderResponse, _abc.Awaitable[_provider_service_pb2.PutProviderResponse]]:
         """Creates or replaces an account; dispatchers take it up within 5 s. Idempotent.
-        Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID.
+        Errors: INVALID_FIELD, PROVIDER_NOT_FOUND (unknown kind), PROVIDER_SETTINGS_INVALID, NAME_TAKEN (by an account of another
+        channel).
         """
 
     @_abc_1.abstractmethod
@@ -113,6 +128,12 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provider_service_pb2.DeleteProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provider_service_pb2.DeleteProviderResponse, _abc.Awaitable[_provider_service_pb2.DeleteProviderResponse]]:
-        """Removes an account; what is in flight on it is routed again. Not built yet."""
+        """Removes an account for good: within 5 s nothing is routed to it. Its credentials are destroyed, its targets leave the
+        routes (a route that loses its last one stays and serves nobody), its name is free. What a provider has at that moment
+        ends as it ends; everything else in flight goes to the account that the routes then give, or ends dead_lettered
+        PROVIDER_DELETED where there is none. Timelines show it as "name~number". To miss no receipt of a provider that proves its
+        callbacks with a secret (huawei, smpp, twilio), disable the account first and delete it when they have come.
+        Idempotent. Errors: PROVIDER_NOT_FOUND.
+        """
 
 def add_ProviderServiceServicer_to_server(servicer: ProviderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,14 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from clarion.notification.v1 import state_pb2 as clarion_dot_notification_dot_v1_dot_state__pb2
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from clarion.suppression.v1 import suppression_pb2 as clarion_dot_suppression_dot_v1_dot_suppression__pb2
 from clarion.types.v1 import address_pb2 as clarion_dot_types_dot_v1_dot_address__pb2
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,clarion/recipient/v1/recipient_service.proto\x12\x14\x63larion.recipient.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/address.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xb1\x01\n\tRecipient\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12,\n\taddresses\x18\x05 \x03(\x0b\x32\x19.clarion.types.v1.Address\x12,\n\x06wishes\x18\x06 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\"\xbd\x01\n\x06Wishes\x12\x11\n\topted_out\x18\x01 \x01(\x08\x12/\n\x0c\x63hannels_off\x18\x02 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x38\n\ncategories\x18\x03 \x03(\x0b\x32$.clarion.recipient.v1.CategoryChoice\x12\x35\n\x0bquiet_hours\x18\x04 \x01(\x0b\x32 .clarion.recipient.v1.QuietHours\"_\n\x0e\x43\x61tegoryChoice\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\"6\n\nQuietHours\x12\x14\n\x0cstart_minute\x18\x01 \x01(\r\x12\x12\n\nend_minute\x18\x02 \x01(\r\"\xc7\x01\n\rStoredAddress\x12\x12\n\naddress_id\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x0e\n\x06masked\x18\x03 \x01(\t\x12\x33\n\x06status\x18\x04 \x01(\x0e\x32#.clarion.recipient.v1.AddressStatus\x12\x31\n\rregistered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x16UpsertRecipientRequest\x12\x32\n\trecipient\x18\x01 \x01(\x0b\x32\x1f.clarion.recipient.v1.Recipient\"?\n\x17UpsertRecipientResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12\x13\n\x0b\x61\x64\x64ress_ids\x18\x02 \x03(\t\"N\n\x17UpsertRecipientsRequest\x12\x33\n\nrecipients\x18\x01 \x03(\x0b\x32\x1f.clarion.recipient.v1.Recipient\"O\n\x18UpsertRecipientsResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".clarion.recipient.v1.UpsertResult\"~\n\x0cUpsertResult\x12?\n\x06stored\x18\x01 \x01(\x0b\x32-.clarion.recipient.v1.UpsertRecipientResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"+\n\x13GetRecipientRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\"\x94\x01\n\x14GetRecipientResponse\x12\x32\n\trecipient\x18\x01 \x01(\x0b\x32\x1f.clarion.recipient.v1.Recipient\x12\x36\n\taddresses\x18\x02 \x03(\x0b\x32#.clarion.recipient.v1.StoredAddress\x12\x10\n\x08revision\x18\x03 \x01(\x03\"Z\n\x16RegisterAddressRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12*\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x19.clarion.types.v1.Address\"-\n\x17RegisterAddressResponse\x12\x12\n\naddress_id\x18\x01 \x01(\t\"w\n\x14RemoveAddressRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12\x14\n\naddress_id\x18\x02 \x01(\tH\x00\x12,\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\x19.clarion.types.v1.AddressH\x00\x42\x05\n\x03key\"\x17\n\x15RemoveAddressResponse\"N\n\x16MergeRecipientsRequest\x12\x19\n\x11into_recipient_id\x18\x01 \x01(\t\x12\x19\n\x11\x66rom_recipient_id\x18\x02 \x01(\t\"\x19\n\x17MergeRecipientsResponse\"-\n\x15\x45raseRecipientRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\"\x18\n\x16\x45raseRecipientResponse*\x7f\n\rAddressStatus\x12\x1e\n\x1a\x41\x44\x44RESS_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x44\x44RESS_STATUS_ACTIVE\x10\x01\x12\x17\n\x13\x41\x44\x44RESS_STATUS_DEAD\x10\x02\x12\x1a\n\x16\x41\x44\x44RESS_STATUS_REMOVED\x10\x03\x32\xf3\x07\n\x10RecipientService\x12\x8b\x01\n\x0fUpsertRecipient\x12,.clarion.recipient.v1.UpsertRecipientRequest\x1a-.clarion.recipient.v1.UpsertRecipientResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x10\x12\x8f\x01\n\x10UpsertRecipients\x12-.clarion.recipient.v1.UpsertRecipientsRequest\x1a..clarion.recipient.v1.UpsertRecipientsResponse\"\x1c\xaa\xbb\x18\x18\n\x0frecipient:write\x10\x01\x18\x80\x80\x80\x02\x12\x81\x01\n\x0cGetRecipient\x12).clarion.recipient.v1.GetRecipientRequest\x1a*.clarion.recipient.v1.GetRecipientResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12\x8b\x01\n\x0fRegisterAddress\x12,.clarion.recipient.v1.RegisterAddressRequest\x1a-.clarion.recipient.v1.RegisterAddressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x12\x85\x01\n\rRemoveAddress\x12*.clarion.recipient.v1.RemoveAddressRequest\x1a+.clarion.recipient.v1.RemoveAddressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x12\x8a\x01\n\x0fMergeRecipients\x12,.clarion.recipient.v1.MergeRecipientsRequest\x1a-.clarion.recipient.v1.MergeRecipientsResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12\x87\x01\n\x0e\x45raseRecipient\x12+.clarion.recipient.v1.EraseRecipientRequest\x1a,.clarion.recipient.v1.EraseRecipientResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,clarion/recipient/v1/recipient_service.proto\x12\x14\x63larion.recipient.v1\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a(clarion/suppression/v1/suppression.proto\x1a\x1e\x63larion/types/v1/address.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe7\x01\n\tRecipient\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12,\n\taddresses\x18\x05 \x03(\x0b\x32\x19.clarion.types.v1.Address\x12,\n\x06wishes\x18\x06 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12\x34\n\nattributes\x18\x07 \x01(\x0b\x32 .clarion.recipient.v1.Attributes\"A\n\nAttributes\x12\x33\n\nattributes\x18\x01 \x03(\x0b\x32\x1f.clarion.recipient.v1.Attribute\";\n\tAttribute\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x12\n\nfilterable\x18\x03 \x01(\x08\"\xa9\x02\n\x06Wishes\x12\x11\n\topted_out\x18\x01 \x01(\x08\x12/\n\x0c\x63hannels_off\x18\x02 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x38\n\ncategories\x18\x03 \x03(\x0b\x32$.clarion.recipient.v1.CategoryChoice\x12\x35\n\x0bquiet_hours\x18\x04 \x01(\x0b\x32 .clarion.recipient.v1.QuietHours\x12\x38\n\rquiet_windows\x18\x05 \x03(\x0b\x32!.clarion.recipient.v1.QuietWindow\x12\x30\n\rchannel_order\x18\x06 \x03(\x0e\x32\x19.clarion.types.v1.Channel\"_\n\x0e\x43\x61tegoryChoice\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\"6\n\nQuietHours\x12\x14\n\x0cstart_minute\x18\x01 \x01(\r\x12\x12\n\nend_minute\x18\x02 \x01(\r\"u\n\x0bQuietWindow\x12\x14\n\x0cstart_minute\x18\x01 \x01(\r\x12\x12\n\nend_minute\x18\x02 \x01(\r\x12\x10\n\x08weekdays\x18\x03 \x03(\r\x12*\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x19.clarion.types.v1.Channel\"\x94\x02\n\rStoredAddress\x12\x12\n\naddress_id\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x0e\n\x06masked\x18\x03 \x01(\t\x12\x33\n\x06status\x18\x04 \x01(\x0e\x32#.clarion.recipient.v1.AddressStatus\x12\x31\n\rregistered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x05\x66\x61\x63ts\x18\x06 \x01(\x0b\x32\".clarion.recipient.v1.AddressFacts\x12\x18\n\x10push_environment\x18\x07 \x01(\t\"J\n\x0c\x41\x64\x64ressFacts\x12\x13\n\x0b\x61pp_version\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\x02 \x01(\t\x12\x10\n\x08verified\x18\x03 \x01(\x08\"L\n\x16UpsertRecipientRequest\x12\x32\n\trecipient\x18\x01 \x01(\x0b\x32\x1f.clarion.recipient.v1.Recipient\"?\n\x17UpsertRecipientResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12\x13\n\x0b\x61\x64\x64ress_ids\x18\x02 \x03(\t\"N\n\x17UpsertRecipientsRequest\x12\x33\n\nrecipients\x18\x01 \x03(\x0b\x32\x1f.clarion.recipient.v1.Recipient\"O\n\x18UpsertRecipientsResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".clarion.recipient.v1.UpsertResult\"~\n\x0cUpsertResult\x12?\n\x06stored\x18\x01 \x01(\x0b\x32-.clarion.recipient.v1.UpsertRecipientResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"+\n\x13GetRecipientRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\"\x94\x01\n\x14GetRecipientResponse\x12\x32\n\trecipient\x18\x01 \x01(\x0b\x32\x1f.clarion.recipient.v1.Recipient\x12\x36\n\taddresses\x18\x02 \x03(\x0b\x32#.clarion.recipient.v1.StoredAddress\x12\x10\n\x08revision\x18\x03 \x01(\x03\"\x8d\x01\n\x16RegisterAddressRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12*\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x19.clarion.types.v1.Address\x12\x31\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\".clarion.recipient.v1.AddressFacts\"-\n\x17RegisterAddressResponse\x12\x12\n\naddress_id\x18\x01 \x01(\t\"w\n\x14RemoveAddressRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12\x14\n\naddress_id\x18\x02 \x01(\tH\x00\x12,\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\x19.clarion.types.v1.AddressH\x00\x42\x05\n\x03key\"\x17\n\x15RemoveAddressResponse\"N\n\x16MergeRecipientsRequest\x12\x19\n\x11into_recipient_id\x18\x01 \x01(\t\x12\x19\n\x11\x66rom_recipient_id\x18\x02 \x01(\t\"+\n\x17MergeRecipientsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"-\n\x15\x45raseRecipientRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\"\x18\n\x16\x45raseRecipientResponse\"M\n\x17ImportRecipientsRequest\x12\x32\n\trecipient\x18\x01 \x01(\x0b\x32\x1f.clarion.recipient.v1.Recipient\"\x7f\n\x18ImportRecipientsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\r\x12\x0f\n\x07\x63reated\x18\x02 \x01(\r\x12\x0f\n\x07refused\x18\x03 \x01(\r\x12\x31\n\x06\x66\x61ults\x18\x04 \x03(\x0b\x32!.clarion.recipient.v1.ImportFault\"B\n\x0bImportFault\x12\x10\n\x08position\x18\x01 \x01(\r\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\".\n\x16\x45xportRecipientRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\"\x87\x03\n\x17\x45xportRecipientResponse\x12\x32\n\trecipient\x18\x01 \x01(\x0b\x32\x1f.clarion.recipient.v1.Recipient\x12\x38\n\taddresses\x18\x02 \x03(\x0b\x32%.clarion.recipient.v1.ExportedAddress\x12\x12\n\nformer_ids\x18\x03 \x03(\t\x12\x0e\n\x06topics\x18\x04 \x03(\t\x12\x36\n\x0cwish_changes\x18\x05 \x03(\x0b\x32 .clarion.recipient.v1.WishChange\x12\x36\n\nsuppressed\x18\x06 \x03(\x0b\x32\".clarion.suppression.v1.Suppressed\x12:\n\ndeliveries\x18\x07 \x03(\x0b\x32&.clarion.recipient.v1.ExportedDelivery\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\x0f\x45xportedAddress\x12\x33\n\x06stored\x18\x01 \x01(\x0b\x32#.clarion.recipient.v1.StoredAddress\x12*\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x19.clarion.types.v1.Address\"\xb7\x02\n\x10\x45xportedDelivery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.clarion.notification.v1.DeliveryState\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x31\n\x07receipt\x18\x06 \x01(\x0e\x32 .clarion.notification.v1.Receipt\x12.\n\nplanned_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf1\x01\n\nWishChange\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x03way\x18\x02 \x01(\x0e\x32#.clarion.recipient.v1.WishChangeWay\x12\x0b\n\x03who\x18\x03 \x01(\t\x12,\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12+\n\x05\x61\x66ter\x18\x05 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x0f\n\x07stopped\x18\x07 \x01(\x08\"O\n\x08\x41udience\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x34\n\x06\x66ilter\x18\x02 \x03(\x0b\x32$.clarion.recipient.v1.AttributeMatch\"-\n\x0e\x41ttributeMatch\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t*\x7f\n\rAddressStatus\x12\x1e\n\x1a\x41\x44\x44RESS_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x44\x44RESS_STATUS_ACTIVE\x10\x01\x12\x17\n\x13\x41\x44\x44RESS_STATUS_DEAD\x10\x02\x12\x1a\n\x16\x41\x44\x44RESS_STATUS_REMOVED\x10\x03*\xbb\x01\n\rWishChangeWay\x12\x1f\n\x1bWISH_CHANGE_WAY_UNSPECIFIED\x10\x00\x12\x17\n\x13WISH_CHANGE_WAY_API\x10\x01\x12\x1d\n\x19WISH_CHANGE_WAY_ONE_CLICK\x10\x02\x12\x1c\n\x18WISH_CHANGE_WAY_SMS_WORD\x10\x03\x12\x18\n\x14WISH_CHANGE_WAY_PAGE\x10\x04\x12\x19\n\x15WISH_CHANGE_WAY_MERGE\x10\x05\x32\x93\n\n\x10RecipientService\x12\x8b\x01\n\x0fUpsertRecipient\x12,.clarion.recipient.v1.UpsertRecipientRequest\x1a-.clarion.recipient.v1.UpsertRecipientResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x10\x12\x8f\x01\n\x10UpsertRecipients\x12-.clarion.recipient.v1.UpsertRecipientsRequest\x1a..clarion.recipient.v1.UpsertRecipientsResponse\"\x1c\xaa\xbb\x18\x18\n\x0frecipient:write\x10\x01\x18\x80\x80\x80\x02\x12\x81\x01\n\x0cGetRecipient\x12).clarion.recipient.v1.GetRecipientRequest\x1a*.clarion.recipient.v1.GetRecipientResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12\x8b\x01\n\x0fRegisterAddress\x12,.clarion.recipient.v1.RegisterAddressRequest\x1a-.clarion.recipient.v1.RegisterAddressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x12\x85\x01\n\rRemoveAddress\x12*.clarion.recipient.v1.RemoveAddressRequest\x1a+.clarion.recipient.v1.RemoveAddressResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x01\x12\x90\x01\n\x10ImportRecipients\x12-.clarion.recipient.v1.ImportRecipientsRequest\x1a..clarion.recipient.v1.ImportRecipientsResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x10(\x01\x12\x8a\x01\n\x0f\x45xportRecipient\x12,.clarion.recipient.v1.ExportRecipientRequest\x1a-.clarion.recipient.v1.ExportRecipientResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12\x8a\x01\n\x0fMergeRecipients\x12,.clarion.recipient.v1.MergeRecipientsRequest\x1a-.clarion.recipient.v1.MergeRecipientsResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12\x87\x01\n\x0e\x45raseRecipient\x12+.clarion.recipient.v1.EraseRecipientRequest\x1a,.clarion.recipient.v1.EraseRecipientResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,52 +50,86 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECIPIENTSERVICE'].methods_by_name['RegisterAddress']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\001'
   _globals['_RECIPIENTSERVICE'].methods_by_name['RemoveAddress']._loaded_options = None
   _globals['_RECIPIENTSERVICE'].methods_by_name['RemoveAddress']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\001'
+  _globals['_RECIPIENTSERVICE'].methods_by_name['ImportRecipients']._loaded_options = None
+  _globals['_RECIPIENTSERVICE'].methods_by_name['ImportRecipients']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\020'
+  _globals['_RECIPIENTSERVICE'].methods_by_name['ExportRecipient']._loaded_options = None
+  _globals['_RECIPIENTSERVICE'].methods_by_name['ExportRecipient']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
   _globals['_RECIPIENTSERVICE'].methods_by_name['MergeRecipients']._loaded_options = None
   _globals['_RECIPIENTSERVICE'].methods_by_name['MergeRecipients']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
   _globals['_RECIPIENTSERVICE'].methods_by_name['EraseRecipient']._loaded_options = None
   _globals['_RECIPIENTSERVICE'].methods_by_name['EraseRecipient']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
-  _globals['_ADDRESSSTATUS']._serialized_start=2046
-  _globals['_ADDRESSSTATUS']._serialized_end=2173
-  _globals['_RECIPIENT']._serialized_start=227
-  _globals['_RECIPIENT']._serialized_end=404
-  _globals['_WISHES']._serialized_start=407
-  _globals['_WISHES']._serialized_end=596
-  _globals['_CATEGORYCHOICE']._serialized_start=598
-  _globals['_CATEGORYCHOICE']._serialized_end=693
-  _globals['_QUIETHOURS']._serialized_start=695
-  _globals['_QUIETHOURS']._serialized_end=749
-  _globals['_STOREDADDRESS']._serialized_start=752
-  _globals['_STOREDADDRESS']._serialized_end=951
-  _globals['_UPSERTRECIPIENTREQUEST']._serialized_start=953
-  _globals['_UPSERTRECIPIENTREQUEST']._serialized_end=1029
-  _globals['_UPSERTRECIPIENTRESPONSE']._serialized_start=1031
-  _globals['_UPSERTRECIPIENTRESPONSE']._serialized_end=1094
-  _globals['_UPSERTRECIPIENTSREQUEST']._serialized_start=1096
-  _globals['_UPSERTRECIPIENTSREQUEST']._serialized_end=1174
-  _globals['_UPSERTRECIPIENTSRESPONSE']._serialized_start=1176
-  _globals['_UPSERTRECIPIENTSRESPONSE']._serialized_end=1255
-  _globals['_UPSERTRESULT']._serialized_start=1257
-  _globals['_UPSERTRESULT']._serialized_end=1383
-  _globals['_GETRECIPIENTREQUEST']._serialized_start=1385
-  _globals['_GETRECIPIENTREQUEST']._serialized_end=1428
-  _globals['_GETRECIPIENTRESPONSE']._serialized_start=1431
-  _globals['_GETRECIPIENTRESPONSE']._serialized_end=1579
-  _globals['_REGISTERADDRESSREQUEST']._serialized_start=1581
-  _globals['_REGISTERADDRESSREQUEST']._serialized_end=1671
-  _globals['_REGISTERADDRESSRESPONSE']._serialized_start=1673
-  _globals['_REGISTERADDRESSRESPONSE']._serialized_end=1718
-  _globals['_REMOVEADDRESSREQUEST']._serialized_start=1720
-  _globals['_REMOVEADDRESSREQUEST']._serialized_end=1839
-  _globals['_REMOVEADDRESSRESPONSE']._serialized_start=1841
-  _globals['_REMOVEADDRESSRESPONSE']._serialized_end=1864
-  _globals['_MERGERECIPIENTSREQUEST']._serialized_start=1866
-  _globals['_MERGERECIPIENTSREQUEST']._serialized_end=1944
-  _globals['_MERGERECIPIENTSRESPONSE']._serialized_start=1946
-  _globals['_MERGERECIPIENTSRESPONSE']._serialized_end=1971
-  _globals['_ERASERECIPIENTREQUEST']._serialized_start=1973
-  _globals['_ERASERECIPIENTREQUEST']._serialized_end=2018
-  _globals['_ERASERECIPIENTRESPONSE']._serialized_start=2020
-  _globals['_ERASERECIPIENTRESPONSE']._serialized_end=2044
-  _globals['_RECIPIENTSERVICE']._serialized_start=2176
-  _globals['_RECIPIENTSERVICE']._serialized_end=3187
+  _globals['_ADDRESSSTATUS']._serialized_start=4277
+  _globals['_ADDRESSSTATUS']._serialized_end=4404
+  _globals['_WISHCHANGEWAY']._serialized_start=4407
+  _globals['_WISHCHANGEWAY']._serialized_end=4594
+  _globals['_RECIPIENT']._serialized_start=306
+  _globals['_RECIPIENT']._serialized_end=537
+  _globals['_ATTRIBUTES']._serialized_start=539
+  _globals['_ATTRIBUTES']._serialized_end=604
+  _globals['_ATTRIBUTE']._serialized_start=606
+  _globals['_ATTRIBUTE']._serialized_end=665
+  _globals['_WISHES']._serialized_start=668
+  _globals['_WISHES']._serialized_end=965
+  _globals['_CATEGORYCHOICE']._serialized_start=967
+  _globals['_CATEGORYCHOICE']._serialized_end=1062
+  _globals['_QUIETHOURS']._serialized_start=1064
+  _globals['_QUIETHOURS']._serialized_end=1118
+  _globals['_QUIETWINDOW']._serialized_start=1120
+  _globals['_QUIETWINDOW']._serialized_end=1237
+  _globals['_STOREDADDRESS']._serialized_start=1240
+  _globals['_STOREDADDRESS']._serialized_end=1516
+  _globals['_ADDRESSFACTS']._serialized_start=1518
+  _globals['_ADDRESSFACTS']._serialized_end=1592
+  _globals['_UPSERTRECIPIENTREQUEST']._serialized_start=1594
+  _globals['_UPSERTRECIPIENTREQUEST']._serialized_end=1670
+  _globals['_UPSERTRECIPIENTRESPONSE']._serialized_start=1672
+  _globals['_UPSERTRECIPIENTRESPONSE']._serialized_end=1735
+  _globals['_UPSERTRECIPIENTSREQUEST']._serialized_start=1737
+  _globals['_UPSERTRECIPIENTSREQUEST']._serialized_end=1815
+  _globals['_UPSERTRECIPIENTSRESPONSE']._serialized_start=1817
+  _globals['_UPSERTRECIPIENTSRESPONSE']._serialized_end=1896
+  _globals['_UPSERTRESULT']._serialized_start=1898
+  _globals['_UPSERTRESULT']._serialized_end=2024
+  _globals['_GETRECIPIENTREQUEST']._serialized_start=2026
+  _globals['_GETRECIPIENTREQUEST']._serialized_end=2069
+  _globals['_GETRECIPIENTRESPONSE']._serialized_start=2072
+  _globals['_GETRECIPIENTRESPONSE']._serialized_end=2220
+  _globals['_REGISTERADDRESSREQUEST']._serialized_start=2223
+  _globals['_REGISTERADDRESSREQUEST']._serialized_end=2364
+  _globals['_REGISTERADDRESSRESPONSE']._serialized_start=2366
+  _globals['_REGISTERADDRESSRESPONSE']._serialized_end=2411
+  _globals['_REMOVEADDRESSREQUEST']._serialized_start=2413
+  _globals['_REMOVEADDRESSREQUEST']._serialized_end=2532
+  _globals['_REMOVEADDRESSRESPONSE']._serialized_start=2534
+  _globals['_REMOVEADDRESSRESPONSE']._serialized_end=2557
+  _globals['_MERGERECIPIENTSREQUEST']._serialized_start=2559
+  _globals['_MERGERECIPIENTSREQUEST']._serialized_end=2637
+  _globals['_MERGERECIPIENTSRESPONSE']._serialized_start=2639
+  _globals['_MERGERECIPIENTSRESPONSE']._serialized_end=2682
+  _globals['_ERASERECIPIENTREQUEST']._serialized_start=2684
+  _globals['_ERASERECIPIENTREQUEST']._serialized_end=2729
+  _globals['_ERASERECIPIENTRESPONSE']._serialized_start=2731
+  _globals['_ERASERECIPIENTRESPONSE']._serialized_end=2755
+  _globals['_IMPORTRECIPIENTSREQUEST']._serialized_start=2757
+  _globals['_IMPORTRECIPIENTSREQUEST']._serialized_end=2834
+  _globals['_IMPORTRECIPIENTSRESPONSE']._serialized_start=2836
+  _globals['_IMPORTRECIPIENTSRESPONSE']._serialized_end=2963
+  _globals['_IMPORTFAULT']._serialized_start=2965
+  _globals['_IMPORTFAULT']._serialized_end=3031
+  _globals['_EXPORTRECIPIENTREQUEST']._serialized_start=3033
+  _globals['_EXPORTRECIPIENTREQUEST']._serialized_end=3079
+  _globals['_EXPORTRECIPIENTRESPONSE']._serialized_start=3082
+  _globals['_EXPORTRECIPIENTRESPONSE']._serialized_end=3473
+  _globals['_EXPORTEDADDRESS']._serialized_start=3475
+  _globals['_EXPORTEDADDRESS']._serialized_end=3589
+  _globals['_EXPORTEDDELIVERY']._serialized_start=3592
+  _globals['_EXPORTEDDELIVERY']._serialized_end=3903
+  _globals['_WISHCHANGE']._serialized_start=3906
+  _globals['_WISHCHANGE']._serialized_end=4147
+  _globals['_AUDIENCE']._serialized_start=4149
+  _globals['_AUDIENCE']._serialized_end=4228
+  _globals['_ATTRIBUTEMATCH']._serialized_start=4230
+  _globals['_ATTRIBUTEMATCH']._serialized_end=4275
+  _globals['_RECIPIENTSERVICE']._serialized_start=4597
+  _globals['_RECIPIENTSERVICE']._serialized_end=5896
 # @@protoc_insertion_point(module_scope)

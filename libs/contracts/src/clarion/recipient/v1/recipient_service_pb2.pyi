@@ -3,6 +3,8 @@
 isort:skip_file
 People and where they can be reached."""
 
+from clarion.notification.v1 import state_pb2 as _state_pb2
+from clarion.suppression.v1 import suppression_pb2 as _suppression_pb2
 from clarion.types.v1 import address_pb2 as _address_pb2
 from clarion.types.v1 import channel_pb2 as _channel_pb2
 from collections import abc as _abc
@@ -51,6 +53,42 @@ ADDRESS_STATUS_REMOVED: AddressStatus.ValueType  # 3
 """Removed by the app."""
 Global___AddressStatus: _TypeAlias = AddressStatus  # noqa: Y015
 
+class _WishChangeWay:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WishChangeWayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WishChangeWay.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WISH_CHANGE_WAY_UNSPECIFIED: _WishChangeWay.ValueType  # 0
+    """Not told."""
+    WISH_CHANGE_WAY_API: _WishChangeWay.ValueType  # 1
+    """The app, with one of its keys."""
+    WISH_CHANGE_WAY_ONE_CLICK: _WishChangeWay.ValueType  # 2
+    """The link in a mail (RFC 8058)."""
+    WISH_CHANGE_WAY_SMS_WORD: _WishChangeWay.ValueType  # 3
+    """STOP or START by SMS: the wishes stay, the number goes on the suppression list or comes off it."""
+    WISH_CHANGE_WAY_PAGE: _WishChangeWay.ValueType  # 4
+    """The preference page."""
+    WISH_CHANGE_WAY_MERGE: _WishChangeWay.ValueType  # 5
+    """Another recipient was merged into this one."""
+
+class WishChangeWay(_WishChangeWay, metaclass=_WishChangeWayEnumTypeWrapper):
+    """How a wish came to change."""
+
+WISH_CHANGE_WAY_UNSPECIFIED: WishChangeWay.ValueType  # 0
+"""Not told."""
+WISH_CHANGE_WAY_API: WishChangeWay.ValueType  # 1
+"""The app, with one of its keys."""
+WISH_CHANGE_WAY_ONE_CLICK: WishChangeWay.ValueType  # 2
+"""The link in a mail (RFC 8058)."""
+WISH_CHANGE_WAY_SMS_WORD: WishChangeWay.ValueType  # 3
+"""STOP or START by SMS: the wishes stay, the number goes on the suppression list or comes off it."""
+WISH_CHANGE_WAY_PAGE: WishChangeWay.ValueType  # 4
+"""The preference page."""
+WISH_CHANGE_WAY_MERGE: WishChangeWay.ValueType  # 5
+"""Another recipient was merged into this one."""
+Global___WishChangeWay: _TypeAlias = WishChangeWay  # noqa: Y015
+
 @_typing.final
 class Recipient(_message.Message):
     """A person (or a machine) that receives notifications."""
@@ -63,6 +101,7 @@ class Recipient(_message.Message):
     COUNTRY_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
     WISHES_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     recipient_id: _builtins.str
     """The client's id, 1-128 bytes. Required."""
     locale: _builtins.str
@@ -79,6 +118,10 @@ class Recipient(_message.Message):
     def wishes(self) -> Global___Wishes:
         """Wishes; set: replaces the stored ones."""
 
+    @_builtins.property
+    def attributes(self) -> Global___Attributes:
+        """Attributes; set: replaces the stored ones."""
+
     def __init__(
         self,
         *,
@@ -88,14 +131,71 @@ class Recipient(_message.Message):
         country: _builtins.str = ...,
         addresses: _abc.Iterable[_address_pb2.Address] | None = ...,
         wishes: Global___Wishes | None = ...,
+        attributes: Global___Attributes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["wishes", b"wishes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "wishes", b"wishes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "country", b"country", "locale", b"locale", "recipient_id", b"recipient_id", "time_zone", b"time_zone", "wishes", b"wishes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "attributes", b"attributes", "country", b"country", "locale", b"locale", "recipient_id", b"recipient_id", "time_zone", b"time_zone", "wishes", b"wishes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Recipient: _TypeAlias = Recipient  # noqa: Y015
+
+@_typing.final
+class Attributes(_message.Message):
+    """What an app knows of a recipient."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attribute]:
+        """≤ 32, no key twice."""
+
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Iterable[Global___Attribute] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attributes: _TypeAlias = Attributes  # noqa: Y015
+
+@_typing.final
+class Attribute(_message.Message):
+    """One attribute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    FILTERABLE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """1-64 of a-z 0-9 _ -, starting with a letter or digit. Required."""
+    value: _builtins.str
+    """1-256 bytes. Required."""
+    filterable: _builtins.bool
+    """True: audiences may be chosen by it, and it rests in the database as it is. The app declares that it is not personal.
+    False: it rests sealed.
+    """
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+        filterable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filterable", b"filterable", "key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attribute: _TypeAlias = Attribute  # noqa: Y015
 
 @_typing.final
 class Wishes(_message.Message):
@@ -107,6 +207,8 @@ class Wishes(_message.Message):
     CHANNELS_OFF_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
     QUIET_HOURS_FIELD_NUMBER: _builtins.int
+    QUIET_WINDOWS_FIELD_NUMBER: _builtins.int
+    CHANNEL_ORDER_FIELD_NUMBER: _builtins.int
     opted_out: _builtins.bool
     """True: nothing at all, critical included."""
     @_builtins.property
@@ -119,7 +221,15 @@ class Wishes(_message.Message):
 
     @_builtins.property
     def quiet_hours(self) -> Global___QuietHours:
-        """Quiet hours in the recipient's time zone. Optional. Not built yet: stored, not applied."""
+        """One daily window on all channels. Optional; the same as one of `quiet_windows`."""
+
+    @_builtins.property
+    def quiet_windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuietWindow]:
+        """Quiet hours by weekday and channel, ≤ 14. They may overlap and touch."""
+
+    @_builtins.property
+    def channel_order(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
+        """Channels, the preferred one first, none twice: for notifications that name none. Empty: no wish."""
 
     def __init__(
         self,
@@ -128,10 +238,12 @@ class Wishes(_message.Message):
         channels_off: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
         categories: _abc.Iterable[Global___CategoryChoice] | None = ...,
         quiet_hours: Global___QuietHours | None = ...,
+        quiet_windows: _abc.Iterable[Global___QuietWindow] | None = ...,
+        channel_order: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["quiet_hours", b"quiet_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "channels_off", b"channels_off", "opted_out", b"opted_out", "quiet_hours", b"quiet_hours"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "channel_order", b"channel_order", "channels_off", b"channels_off", "opted_out", b"opted_out", "quiet_hours", b"quiet_hours", "quiet_windows", b"quiet_windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,6 +306,44 @@ class QuietHours(_message.Message):
 Global___QuietHours: _TypeAlias = QuietHours  # noqa: Y015
 
 @_typing.final
+class QuietWindow(_message.Message):
+    """A window of quiet hours by the clock on the recipient's wall; may span midnight. Where a clock is put back, it ends at
+    the later of two equal times.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_MINUTE_FIELD_NUMBER: _builtins.int
+    END_MINUTE_FIELD_NUMBER: _builtins.int
+    WEEKDAYS_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    start_minute: _builtins.int
+    """Minutes after midnight, 0-1439."""
+    end_minute: _builtins.int
+    """Minutes after midnight, 0-1439, other than `start_minute`. Before it: on the next day."""
+    channel: _channel_pb2.Channel.ValueType
+    """Unspecified: all channels."""
+    @_builtins.property
+    def weekdays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Days on which it starts, ISO 8601: 1 Monday - 7 Sunday, none twice. Empty: every day."""
+
+    def __init__(
+        self,
+        *,
+        start_minute: _builtins.int = ...,
+        end_minute: _builtins.int = ...,
+        weekdays: _abc.Iterable[_builtins.int] | None = ...,
+        channel: _channel_pb2.Channel.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "end_minute", b"end_minute", "start_minute", b"start_minute", "weekdays", b"weekdays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuietWindow: _TypeAlias = QuietWindow  # noqa: Y015
+
+@_typing.final
 class StoredAddress(_message.Message):
     """A stored address, masked."""
 
@@ -204,6 +354,8 @@ class StoredAddress(_message.Message):
     MASKED_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    PUSH_ENVIRONMENT_FIELD_NUMBER: _builtins.int
     address_id: _builtins.str
     """UUID."""
     channel: _channel_pb2.Channel.ValueType
@@ -212,9 +364,15 @@ class StoredAddress(_message.Message):
     """For a person to recognise, e.g. "+82••••5678"."""
     status: Global___AddressStatus.ValueType
     """Whether it may be used."""
+    push_environment: _builtins.str
+    """Routing hint: "fcm", "huawei", "apns-dev" (Apple's development environment), or empty."""
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp:
         """Last registration."""
+
+    @_builtins.property
+    def facts(self) -> Global___AddressFacts:
+        """What the app said of it."""
 
     def __init__(
         self,
@@ -224,14 +382,46 @@ class StoredAddress(_message.Message):
         masked: _builtins.str = ...,
         status: Global___AddressStatus.ValueType = ...,
         registered_at: _timestamp_pb2.Timestamp | None = ...,
+        facts: Global___AddressFacts | None = ...,
+        push_environment: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["registered_at", b"registered_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "registered_at", b"registered_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_id", b"address_id", "channel", b"channel", "masked", b"masked", "registered_at", b"registered_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_id", b"address_id", "channel", b"channel", "facts", b"facts", "masked", b"masked", "push_environment", b"push_environment", "registered_at", b"registered_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoredAddress: _TypeAlias = StoredAddress  # noqa: Y015
+
+@_typing.final
+class AddressFacts(_message.Message):
+    """What an app knows of an address."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_VERSION_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    app_version: _builtins.str
+    """Version of the app on the device, ≤ 64 bytes."""
+    device_name: _builtins.str
+    """What its owner calls the device, ≤ 128 bytes."""
+    verified: _builtins.bool
+    """The app made sure that the address belongs to the recipient."""
+    def __init__(
+        self,
+        *,
+        app_version: _builtins.str = ...,
+        device_name: _builtins.str = ...,
+        verified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_version", b"app_version", "device_name", b"device_name", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressFacts: _TypeAlias = AddressFacts  # noqa: Y015
 
 @_typing.final
 class UpsertRecipientRequest(_message.Message):
@@ -400,7 +590,7 @@ class GetRecipientResponse(_message.Message):
     """Grows with every change."""
     @_builtins.property
     def recipient(self) -> Global___Recipient:
-        """Without addresses."""
+        """Without addresses. Of one that was merged away: the recipient that it was merged into."""
 
     @_builtins.property
     def addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredAddress]:
@@ -429,21 +619,27 @@ class RegisterAddressRequest(_message.Message):
 
     RECIPIENT_ID_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     recipient_id: _builtins.str
     """The client's id. Required."""
     @_builtins.property
     def address(self) -> _address_pb2.Address:
         """Required."""
 
+    @_builtins.property
+    def facts(self) -> Global___AddressFacts:
+        """Set: replaces what is stored of the address. An address that comes from another recipient loses what was stored."""
+
     def __init__(
         self,
         *,
         recipient_id: _builtins.str = ...,
         address: _address_pb2.Address | None = ...,
+        facts: Global___AddressFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "recipient_id", b"recipient_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "facts", b"facts", "recipient_id", b"recipient_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,12 +750,17 @@ class MergeRecipientsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the recipient that stays."""
     def __init__(
         self,
+        *,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -603,3 +804,365 @@ class EraseRecipientResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseRecipientResponse: _TypeAlias = EraseRecipientResponse  # noqa: Y015
+
+@_typing.final
+class ImportRecipientsRequest(_message.Message):
+    """One recipient of an import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recipient(self) -> Global___Recipient:
+        """Required. One with the id of an earlier one changes it again."""
+
+    def __init__(
+        self,
+        *,
+        recipient: Global___Recipient | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recipient", b"recipient"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportRecipientsRequest: _TypeAlias = ImportRecipientsRequest  # noqa: Y015
+
+@_typing.final
+class ImportRecipientsResponse(_message.Message):
+    """What came of an import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORED_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    stored: _builtins.int
+    """Recipients stored."""
+    created: _builtins.int
+    """Of them those that were new."""
+    refused: _builtins.int
+    """Recipients refused."""
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportFault]:
+        """The first 100 that were refused."""
+
+    def __init__(
+        self,
+        *,
+        stored: _builtins.int = ...,
+        created: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        faults: _abc.Iterable[Global___ImportFault] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "faults", b"faults", "refused", b"refused", "stored", b"stored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportRecipientsResponse: _TypeAlias = ImportRecipientsResponse  # noqa: Y015
+
+@_typing.final
+class ImportFault(_message.Message):
+    """A recipient that was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """Position in the stream, from 0."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportFault: _TypeAlias = ImportFault  # noqa: Y015
+
+@_typing.final
+class ExportRecipientRequest(_message.Message):
+    """Of whom everything is wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_ID_FIELD_NUMBER: _builtins.int
+    recipient_id: _builtins.str
+    """The client's id. Required."""
+    def __init__(
+        self,
+        *,
+        recipient_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recipient_id", b"recipient_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecipientRequest: _TypeAlias = ExportRecipientRequest  # noqa: Y015
+
+@_typing.final
+class ExportRecipientResponse(_message.Message):
+    """Everything that is kept of a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    FORMER_IDS_FIELD_NUMBER: _builtins.int
+    TOPICS_FIELD_NUMBER: _builtins.int
+    WISH_CHANGES_FIELD_NUMBER: _builtins.int
+    SUPPRESSED_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recipient(self) -> Global___Recipient:
+        """The recipient with attributes and wishes."""
+
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedAddress]:
+        """Addresses, whole, those registered last first; removed ones have lost their content."""
+
+    @_builtins.property
+    def former_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids that were merged into this one."""
+
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Topics, by name, ≤ 1,000."""
+
+    @_builtins.property
+    def wish_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___WishChange]:
+        """Changes of wishes, latest first, ≤ 1,000."""
+
+    @_builtins.property
+    def suppressed(self) -> _containers.RepeatedCompositeFieldContainer[_suppression_pb2.Suppressed]:
+        """What stands on the suppression list of the addresses."""
+
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedDelivery]:
+        """Deliveries, latest first, ≤ 1,000, without their content."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """First stored."""
+
+    def __init__(
+        self,
+        *,
+        recipient: Global___Recipient | None = ...,
+        addresses: _abc.Iterable[Global___ExportedAddress] | None = ...,
+        former_ids: _abc.Iterable[_builtins.str] | None = ...,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
+        wish_changes: _abc.Iterable[Global___WishChange] | None = ...,
+        suppressed: _abc.Iterable[_suppression_pb2.Suppressed] | None = ...,
+        deliveries: _abc.Iterable[Global___ExportedDelivery] | None = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "recipient", b"recipient"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "created_at", b"created_at", "deliveries", b"deliveries", "former_ids", b"former_ids", "recipient", b"recipient", "suppressed", b"suppressed", "topics", b"topics", "wish_changes", b"wish_changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecipientResponse: _TypeAlias = ExportRecipientResponse  # noqa: Y015
+
+@_typing.final
+class ExportedAddress(_message.Message):
+    """An address, opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORED_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stored(self) -> Global___StoredAddress:
+        """As it is stored, its masked form included."""
+
+    @_builtins.property
+    def address(self) -> _address_pb2.Address:
+        """The address; not set once removed."""
+
+    def __init__(
+        self,
+        *,
+        stored: Global___StoredAddress | None = ...,
+        address: _address_pb2.Address | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "stored", b"stored"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "stored", b"stored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedAddress: _TypeAlias = ExportedAddress  # noqa: Y015
+
+@_typing.final
+class ExportedDelivery(_message.Message):
+    """A delivery to the person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    PLANNED_AT_FIELD_NUMBER: _builtins.int
+    delivery_id: _builtins.str
+    """UUID."""
+    notification_id: _builtins.str
+    """UUID."""
+    channel: _channel_pb2.Channel.ValueType
+    """Its channel."""
+    state: _state_pb2.DeliveryState.ValueType
+    """Where it stands."""
+    reason: _state_pb2.Reason.ValueType
+    """Why it ended so."""
+    receipt: _state_pb2.Receipt.ValueType
+    """What came back."""
+    @_builtins.property
+    def planned_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was planned."""
+
+    def __init__(
+        self,
+        *,
+        delivery_id: _builtins.str = ...,
+        notification_id: _builtins.str = ...,
+        channel: _channel_pb2.Channel.ValueType = ...,
+        state: _state_pb2.DeliveryState.ValueType = ...,
+        reason: _state_pb2.Reason.ValueType = ...,
+        receipt: _state_pb2.Receipt.ValueType = ...,
+        planned_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["planned_at", b"planned_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "delivery_id", b"delivery_id", "notification_id", b"notification_id", "planned_at", b"planned_at", "reason", b"reason", "receipt", b"receipt", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedDelivery: _TypeAlias = ExportedDelivery  # noqa: Y015
+
+@_typing.final
+class WishChange(_message.Message):
+    """A change of wishes; never changed itself. Erasing takes what it held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    WAY_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    way: Global___WishChangeWay.ValueType
+    """How."""
+    who: _builtins.str
+    """Who: the key's id for the API, else empty."""
+    revision: _builtins.int
+    """The recipient's revision after it."""
+    stopped: _builtins.bool
+    """Only for words by SMS: STOP (true) or START."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def before(self) -> Global___Wishes:
+        """Wishes before; not set where there were none, for words by SMS, and once erased."""
+
+    @_builtins.property
+    def after(self) -> Global___Wishes:
+        """Wishes after; not set for words by SMS, and once erased."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        way: Global___WishChangeWay.ValueType = ...,
+        who: _builtins.str = ...,
+        before: Global___Wishes | None = ...,
+        after: Global___Wishes | None = ...,
+        revision: _builtins.int = ...,
+        stopped: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "at", b"at", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "at", b"at", "before", b"before", "revision", b"revision", "stopped", b"stopped", "way", b"way", "who", b"who"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WishChange: _TypeAlias = WishChange  # noqa: Y015
+
+@_typing.final
+class Audience(_message.Message):
+    """A part of an app's recipients. Exactly one of topic and filter, or neither: every recipient of the app."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    """Subscribers of a topic, as clarion.topic.v1 names it."""
+    @_builtins.property
+    def filter(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttributeMatch]:
+        """Recipients whose attributes match every one of these, ≤ 8."""
+
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        filter: _abc.Iterable[Global___AttributeMatch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Audience: _TypeAlias = Audience  # noqa: Y015
+
+@_typing.final
+class AttributeMatch(_message.Message):
+    """One condition on a filterable attribute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The attribute's key. Required."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these values matches, 1-100, none twice."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttributeMatch: _TypeAlias = AttributeMatch  # noqa: Y015

@@ -60,6 +60,16 @@ class RecipientServiceStub:
                 request_serializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.RemoveAddressRequest.SerializeToString,
                 response_deserializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.RemoveAddressResponse.FromString,
                 _registered_method=True)
+        self.ImportRecipients = channel.stream_unary(
+                '/clarion.recipient.v1.RecipientService/ImportRecipients',
+                request_serializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ImportRecipientsRequest.SerializeToString,
+                response_deserializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ImportRecipientsResponse.FromString,
+                _registered_method=True)
+        self.ExportRecipient = channel.unary_unary(
+                '/clarion.recipient.v1.RecipientService/ExportRecipient',
+                request_serializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ExportRecipientRequest.SerializeToString,
+                response_deserializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ExportRecipientResponse.FromString,
+                _registered_method=True)
         self.MergeRecipients = channel.unary_unary(
                 '/clarion.recipient.v1.RecipientService/MergeRecipients',
                 request_serializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.MergeRecipientsRequest.SerializeToString,
@@ -113,15 +123,35 @@ class RecipientServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportRecipients(self, request_iterator, context):
+        """Creates or updates up to 100,000 recipients from a stream, each on its own: a bad one fails alone. What was stored before
+        a stream broke stays stored; sending it all again changes nothing. Idempotent. Errors: INVALID_FIELD, TOO_LARGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportRecipient(self, request, context):
+        """Gives everything that is kept of a person, opened: to answer a person who asks for it. Errors: RECIPIENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MergeRecipients(self, request, context):
-        """Joins two recipients into one. Not built yet: NOT_BUILT.
+        """Joins two recipients of one person into one. Addresses and topics come together, of wishes the stricter holds, and the
+        id that goes stays as another name of the one that stays. What is in flight passes the gates again. Idempotent.
+        Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD (into itself, into a recipient that was merged away, merged elsewhere before).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseRecipient(self, request, context):
-        """Removes a recipient and everything personal. Not built yet: NOT_BUILT.
+        """Removes a recipient, whatever its ids, and everything personal: addresses, attributes, wishes, topics, and the content
+        of deliveries. What is in flight ends cancelled (ERASED). Of a suppressed address its keyed digest stays, so that it is
+        not sent to again. Done when it is acknowledged, but for content of deliveries, which may take two minutes more.
+        Idempotent. Errors: RECIPIENT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,6 +184,16 @@ def add_RecipientServiceServicer_to_server(servicer, server):
                     servicer.RemoveAddress,
                     request_deserializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.RemoveAddressRequest.FromString,
                     response_serializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.RemoveAddressResponse.SerializeToString,
+            ),
+            'ImportRecipients': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportRecipients,
+                    request_deserializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ImportRecipientsRequest.FromString,
+                    response_serializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ImportRecipientsResponse.SerializeToString,
+            ),
+            'ExportRecipient': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportRecipient,
+                    request_deserializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ExportRecipientRequest.FromString,
+                    response_serializer=clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ExportRecipientResponse.SerializeToString,
             ),
             'MergeRecipients': grpc.unary_unary_rpc_method_handler(
                     servicer.MergeRecipients,
@@ -302,6 +342,60 @@ class RecipientService:
             '/clarion.recipient.v1.RecipientService/RemoveAddress',
             clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.RemoveAddressRequest.SerializeToString,
             clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.RemoveAddressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRecipients(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/clarion.recipient.v1.RecipientService/ImportRecipients',
+            clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ImportRecipientsRequest.SerializeToString,
+            clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ImportRecipientsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecipient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.recipient.v1.RecipientService/ExportRecipient',
+            clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ExportRecipientRequest.SerializeToString,
+            clarion_dot_recipient_dot_v1_dot_recipient__service__pb2.ExportRecipientResponse.FromString,
             options,
             channel_credentials,
             insecure,

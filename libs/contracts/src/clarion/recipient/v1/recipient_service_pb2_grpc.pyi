@@ -47,10 +47,23 @@ class RecipientServiceStub:
     """
     RemoveAddress: _grpc.UnaryUnaryMultiCallable[_recipient_service_pb2.RemoveAddressRequest, _recipient_service_pb2.RemoveAddressResponse]
     """Removes one address (sign-out). Idempotent. Errors: RECIPIENT_NOT_FOUND."""
+    ImportRecipients: _grpc.StreamUnaryMultiCallable[_recipient_service_pb2.ImportRecipientsRequest, _recipient_service_pb2.ImportRecipientsResponse]
+    """Creates or updates up to 100,000 recipients from a stream, each on its own: a bad one fails alone. What was stored before
+    a stream broke stays stored; sending it all again changes nothing. Idempotent. Errors: INVALID_FIELD, TOO_LARGE.
+    """
+    ExportRecipient: _grpc.UnaryUnaryMultiCallable[_recipient_service_pb2.ExportRecipientRequest, _recipient_service_pb2.ExportRecipientResponse]
+    """Gives everything that is kept of a person, opened: to answer a person who asks for it. Errors: RECIPIENT_NOT_FOUND."""
     MergeRecipients: _grpc.UnaryUnaryMultiCallable[_recipient_service_pb2.MergeRecipientsRequest, _recipient_service_pb2.MergeRecipientsResponse]
-    """Joins two recipients into one. Not built yet: NOT_BUILT."""
+    """Joins two recipients of one person into one. Addresses and topics come together, of wishes the stricter holds, and the
+    id that goes stays as another name of the one that stays. What is in flight passes the gates again. Idempotent.
+    Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD (into itself, into a recipient that was merged away, merged elsewhere before).
+    """
     EraseRecipient: _grpc.UnaryUnaryMultiCallable[_recipient_service_pb2.EraseRecipientRequest, _recipient_service_pb2.EraseRecipientResponse]
-    """Removes a recipient and everything personal. Not built yet: NOT_BUILT."""
+    """Removes a recipient, whatever its ids, and everything personal: addresses, attributes, wishes, topics, and the content
+    of deliveries. What is in flight ends cancelled (ERASED). Of a suppressed address its keyed digest stays, so that it is
+    not sent to again. Done when it is acknowledged, but for content of deliveries, which may take two minutes more.
+    Idempotent. Errors: RECIPIENT_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class RecipientServiceAsyncStub(RecipientServiceStub):
@@ -71,10 +84,23 @@ class RecipientServiceAsyncStub(RecipientServiceStub):
     """
     RemoveAddress: _aio.UnaryUnaryMultiCallable[_recipient_service_pb2.RemoveAddressRequest, _recipient_service_pb2.RemoveAddressResponse]  # type: ignore[assignment]
     """Removes one address (sign-out). Idempotent. Errors: RECIPIENT_NOT_FOUND."""
+    ImportRecipients: _aio.StreamUnaryMultiCallable[_recipient_service_pb2.ImportRecipientsRequest, _recipient_service_pb2.ImportRecipientsResponse]  # type: ignore[assignment]
+    """Creates or updates up to 100,000 recipients from a stream, each on its own: a bad one fails alone. What was stored before
+    a stream broke stays stored; sending it all again changes nothing. Idempotent. Errors: INVALID_FIELD, TOO_LARGE.
+    """
+    ExportRecipient: _aio.UnaryUnaryMultiCallable[_recipient_service_pb2.ExportRecipientRequest, _recipient_service_pb2.ExportRecipientResponse]  # type: ignore[assignment]
+    """Gives everything that is kept of a person, opened: to answer a person who asks for it. Errors: RECIPIENT_NOT_FOUND."""
     MergeRecipients: _aio.UnaryUnaryMultiCallable[_recipient_service_pb2.MergeRecipientsRequest, _recipient_service_pb2.MergeRecipientsResponse]  # type: ignore[assignment]
-    """Joins two recipients into one. Not built yet: NOT_BUILT."""
+    """Joins two recipients of one person into one. Addresses and topics come together, of wishes the stricter holds, and the
+    id that goes stays as another name of the one that stays. What is in flight passes the gates again. Idempotent.
+    Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD (into itself, into a recipient that was merged away, merged elsewhere before).
+    """
     EraseRecipient: _aio.UnaryUnaryMultiCallable[_recipient_service_pb2.EraseRecipientRequest, _recipient_service_pb2.EraseRecipientResponse]  # type: ignore[assignment]
-    """Removes a recipient and everything personal. Not built yet: NOT_BUILT."""
+    """Removes a recipient, whatever its ids, and everything personal: addresses, attributes, wishes, topics, and the content
+    of deliveries. What is in flight ends cancelled (ERASED). Of a suppressed address its keyed digest stays, so that it is
+    not sent to again. Done when it is acknowledged, but for content of deliveries, which may take two minutes more.
+    Idempotent. Errors: RECIPIENT_NOT_FOUND.
+    """
 
 class RecipientServiceServicer(metaclass=_abc_1.ABCMeta):
     """Collects and keeps contact data. Recipients are named by the client's own ids."""
@@ -124,12 +150,33 @@ class RecipientServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes one address (sign-out). Idempotent. Errors: RECIPIENT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def ImportRecipients(
+        self,
+        request_iterator: _MaybeAsyncIterator[_recipient_service_pb2.ImportRecipientsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_recipient_service_pb2.ImportRecipientsResponse, _abc.Awaitable[_recipient_service_pb2.ImportRecipientsResponse]]:
+        """Creates or updates up to 100,000 recipients from a stream, each on its own: a bad one fails alone. What was stored before
+        a stream broke stays stored; sending it all again changes nothing. Idempotent. Errors: INVALID_FIELD, TOO_LARGE.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportRecipient(
+        self,
+        request: _recipient_service_pb2.ExportRecipientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recipient_service_pb2.ExportRecipientResponse, _abc.Awaitable[_recipient_service_pb2.ExportRecipientResponse]]:
+        """Gives everything that is kept of a person, opened: to answer a person who asks for it. Errors: RECIPIENT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
     def MergeRecipients(
         self,
         request: _recipient_service_pb2.MergeRecipientsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recipient_service_pb2.MergeRecipientsResponse, _abc.Awaitable[_recipient_service_pb2.MergeRecipientsResponse]]:
-        """Joins two recipients into one. Not built yet: NOT_BUILT."""
+        """Joins two recipients of one person into one. Addresses and topics come together, of wishes the stricter holds, and the
+        id that goes stays as another name of the one that stays. What is in flight passes the gates again. Idempotent.
+        Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD (into itself, into a recipient that was merged away, merged elsewhere before).
+        """
 
     @_abc_1.abstractmethod
     def EraseRecipient(
@@ -137,6 +184,10 @@ class RecipientServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recipient_service_pb2.EraseRecipientRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recipient_service_pb2.EraseRecipientResponse, _abc.Awaitable[_recipient_service_pb2.EraseRecipientResponse]]:
-        """Removes a recipient and everything personal. Not built yet: NOT_BUILT."""
+        """Removes a recipient, whatever its ids, and everything personal: addresses, attributes, wishes, topics, and the content
+        of deliveries. What is in flight ends cancelled (ERASED). Of a suppressed address its keyed digest stays, so that it is
+        not sent to again. Done when it is acknowledged, but for content of deliveries, which may take two minutes more.
+        Idempotent. Errors: RECIPIENT_NOT_FOUND.
+        """
 
 def add_RecipientServiceServicer_to_server(servicer: RecipientServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

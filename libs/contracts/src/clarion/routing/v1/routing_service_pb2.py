@@ -26,7 +26,7 @@ from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_opt
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(clarion/routing/v1/routing_service.proto\x12\x12\x63larion.routing.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\"U\n\x05Route\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12+\n\x07targets\x18\x03 \x03(\x0b\x32\x1a.clarion.routing.v1.Target\"8\n\x06Target\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x0c\n\x04rank\x18\x03 \x01(\r\"v\n\x10PutRoutesRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12)\n\x06routes\x18\x03 \x03(\x0b\x32\x19.clarion.routing.v1.Route\"\x13\n\x11PutRoutesResponse\"L\n\x11ListRoutesRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\"G\n\x12ListRoutesResponse\x12\x31\n\x06routes\x18\x01 \x03(\x0b\x32!.clarion.routing.v1.ChannelRoutes\"f\n\rChannelRoutes\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12)\n\x06routes\x18\x02 \x03(\x0b\x32\x19.clarion.routing.v1.Route2\xf9\x01\n\x0eRoutingService\x12k\n\tPutRoutes\x12$.clarion.routing.v1.PutRoutesRequest\x1a%.clarion.routing.v1.PutRoutesResponse\"\x11\xaa\xbb\x18\r\n\x05\x61\x64min\x10\x01\x18\x80\x80\x04\x12m\n\nListRoutes\x12%.clarion.routing.v1.ListRoutesRequest\x1a&.clarion.routing.v1.ListRoutesResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(clarion/routing/v1/routing_service.proto\x12\x12\x63larion.routing.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\"j\n\x05Route\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12+\n\x07targets\x18\x03 \x03(\x0b\x32\x1a.clarion.routing.v1.Target\x12\x13\n\x0b\x62y_receipts\x18\x04 \x01(\x08\"8\n\x06Target\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x0c\n\x04rank\x18\x03 \x01(\r\"v\n\x10PutRoutesRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12)\n\x06routes\x18\x03 \x03(\x0b\x32\x19.clarion.routing.v1.Route\"\x13\n\x11PutRoutesResponse\"L\n\x11ListRoutesRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\"G\n\x12ListRoutesResponse\x12\x31\n\x06routes\x18\x01 \x03(\x0b\x32!.clarion.routing.v1.ChannelRoutes\"f\n\rChannelRoutes\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12)\n\x06routes\x18\x02 \x03(\x0b\x32\x19.clarion.routing.v1.Route2\xf9\x01\n\x0eRoutingService\x12k\n\tPutRoutes\x12$.clarion.routing.v1.PutRoutesRequest\x1a%.clarion.routing.v1.PutRoutesResponse\"\x11\xaa\xbb\x18\r\n\x05\x61\x64min\x10\x01\x18\x80\x80\x04\x12m\n\nListRoutes\x12%.clarion.routing.v1.ListRoutesRequest\x1a&.clarion.routing.v1.ListRoutesResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,19 +40,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTINGSERVICE'].methods_by_name['ListRoutes']._loaded_options = None
   _globals['_ROUTINGSERVICE'].methods_by_name['ListRoutes']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
   _globals['_ROUTE']._serialized_start=130
-  _globals['_ROUTE']._serialized_end=215
-  _globals['_TARGET']._serialized_start=217
-  _globals['_TARGET']._serialized_end=273
-  _globals['_PUTROUTESREQUEST']._serialized_start=275
-  _globals['_PUTROUTESREQUEST']._serialized_end=393
-  _globals['_PUTROUTESRESPONSE']._serialized_start=395
-  _globals['_PUTROUTESRESPONSE']._serialized_end=414
-  _globals['_LISTROUTESREQUEST']._serialized_start=416
-  _globals['_LISTROUTESREQUEST']._serialized_end=492
-  _globals['_LISTROUTESRESPONSE']._serialized_start=494
-  _globals['_LISTROUTESRESPONSE']._serialized_end=565
-  _globals['_CHANNELROUTES']._serialized_start=567
-  _globals['_CHANNELROUTES']._serialized_end=669
-  _globals['_ROUTINGSERVICE']._serialized_start=672
-  _globals['_ROUTINGSERVICE']._serialized_end=921
+  _globals['_ROUTE']._serialized_end=236
+  _globals['_TARGET']._serialized_start=238
+  _globals['_TARGET']._serialized_end=294
+  _globals['_PUTROUTESREQUEST']._serialized_start=296
+  _globals['_PUTROUTESREQUEST']._serialized_end=414
+  _globals['_PUTROUTESRESPONSE']._serialized_start=416
+  _globals['_PUTROUTESRESPONSE']._serialized_end=435
+  _globals['_LISTROUTESREQUEST']._serialized_start=437
+  _globals['_LISTROUTESREQUEST']._serialized_end=513
+  _globals['_LISTROUTESRESPONSE']._serialized_start=515
+  _globals['_LISTROUTESRESPONSE']._serialized_end=586
+  _globals['_CHANNELROUTES']._serialized_start=588
+  _globals['_CHANNELROUTES']._serialized_end=690
+  _globals['_ROUTINGSERVICE']._serialized_start=693
+  _globals['_ROUTINGSERVICE']._serialized_end=942
 # @@protoc_insertion_point(module_scope)

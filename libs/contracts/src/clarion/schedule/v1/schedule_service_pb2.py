@@ -22,10 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from clarion.broadcast.v1 import broadcast_service_pb2 as clarion_dot_broadcast_dot_v1_dot_broadcast__service__pb2
+from clarion.notification.v1 import notification_service_pb2 as clarion_dot_notification_dot_v1_dot_notification__service__pb2
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/schedule/v1/schedule_service.proto\x12\x13\x63larion.schedule.v1\x1a clarion/options/v1/options.proto\"C\n\x12PutScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\x15\n\x13PutScheduleResponse\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse2\x90\x02\n\x0fScheduleService\x12r\n\x0bPutSchedule\x12\'.clarion.schedule.v1.PutScheduleRequest\x1a(.clarion.schedule.v1.PutScheduleResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@\x12z\n\x0e\x44\x65leteSchedule\x12*.clarion.schedule.v1.DeleteScheduleRequest\x1a+.clarion.schedule.v1.DeleteScheduleResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x1a\r\xb2\xbb\x18\tschedulerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/schedule/v1/schedule_service.proto\x12\x13\x63larion.schedule.v1\x1a,clarion/broadcast/v1/broadcast_service.proto\x1a\x32\x63larion/notification/v1/notification_service.proto\x1a clarion/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x12PutScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12=\n\x0cnotification\x18\x04 \x01(\x0b\x32%.clarion.notification.v1.NotificationH\x00\x12@\n\tbroadcast\x18\x05 \x01(\x0b\x32+.clarion.broadcast.v1.StartBroadcastRequestH\x00\x12,\n\x08start_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x65nd_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\n\x04\x62ody\"\xeb\x02\n\x08Schedule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x12\n\nbroadcasts\x18\x05 \x01(\x08\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x12,\n\x08start_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x65nd_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_fire_times\x18\t \x03(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_fired_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0clast_made_id\x18\x0b \x01(\t\x12\x12\n\nlast_error\x18\x0c \x01(\t\x12\x0e\n\x06missed\x18\r \x01(\x04\"F\n\x13PutScheduleResponse\x12/\n\x08schedule\x18\x01 \x01(\x0b\x32\x1d.clarion.schedule.v1.Schedule\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\")\n\x16\x44\x65leteScheduleResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"=\n\x14ListSchedulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x15ListSchedulesResponse\x12\x30\n\tschedules\x18\x01 \x03(\x0b\x32\x1d.clarion.schedule.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x14PauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"H\n\x15PauseScheduleResponse\x12/\n\x08schedule\x18\x01 \x01(\x0b\x32\x1d.clarion.schedule.v1.Schedule2\x89\x04\n\x0fScheduleService\x12r\n\x0bPutSchedule\x12\'.clarion.schedule.v1.PutScheduleRequest\x1a(.clarion.schedule.v1.PutScheduleResponse\"\x10\xaa\xbb\x18\x0c\n\x04send\x10\x01\x18\x80\x80@\x12z\n\x0e\x44\x65leteSchedule\x12*.clarion.schedule.v1.DeleteScheduleRequest\x1a+.clarion.schedule.v1.DeleteScheduleResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x12~\n\rListSchedules\x12).clarion.schedule.v1.ListSchedulesRequest\x1a*.clarion.schedule.v1.ListSchedulesResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80 \x12w\n\rPauseSchedule\x12).clarion.schedule.v1.PauseScheduleRequest\x1a*.clarion.schedule.v1.PauseScheduleResponse\"\x0f\xaa\xbb\x18\x0b\n\x04send\x10\x01\x18\x80 \x1a\r\xb2\xbb\x18\tschedulerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,14 +41,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULESERVICE'].methods_by_name['PutSchedule']._serialized_options = b'\252\273\030\014\n\004send\020\001\030\200\200@'
   _globals['_SCHEDULESERVICE'].methods_by_name['DeleteSchedule']._loaded_options = None
   _globals['_SCHEDULESERVICE'].methods_by_name['DeleteSchedule']._serialized_options = b'\252\273\030\013\n\004send\020\001\030\200 '
-  _globals['_PUTSCHEDULEREQUEST']._serialized_start=101
-  _globals['_PUTSCHEDULEREQUEST']._serialized_end=168
-  _globals['_PUTSCHEDULERESPONSE']._serialized_start=170
-  _globals['_PUTSCHEDULERESPONSE']._serialized_end=191
-  _globals['_DELETESCHEDULEREQUEST']._serialized_start=193
-  _globals['_DELETESCHEDULEREQUEST']._serialized_end=230
-  _globals['_DELETESCHEDULERESPONSE']._serialized_start=232
-  _globals['_DELETESCHEDULERESPONSE']._serialized_end=256
-  _globals['_SCHEDULESERVICE']._serialized_start=259
-  _globals['_SCHEDULESERVICE']._serialized_end=531
+  _globals['_SCHEDULESERVICE'].methods_by_name['ListSchedules']._loaded_options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['ListSchedules']._serialized_options = b'\252\273\030\022\n\013status:read\020\001\030\200 '
+  _globals['_SCHEDULESERVICE'].methods_by_name['PauseSchedule']._loaded_options = None
+  _globals['_SCHEDULESERVICE'].methods_by_name['PauseSchedule']._serialized_options = b'\252\273\030\013\n\004send\020\001\030\200 '
+  _globals['_PUTSCHEDULEREQUEST']._serialized_start=233
+  _globals['_PUTSCHEDULEREQUEST']._serialized_end=527
+  _globals['_SCHEDULE']._serialized_start=530
+  _globals['_SCHEDULE']._serialized_end=893
+  _globals['_PUTSCHEDULERESPONSE']._serialized_start=895
+  _globals['_PUTSCHEDULERESPONSE']._serialized_end=965
+  _globals['_DELETESCHEDULEREQUEST']._serialized_start=967
+  _globals['_DELETESCHEDULEREQUEST']._serialized_end=1004
+  _globals['_DELETESCHEDULERESPONSE']._serialized_start=1006
+  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1047
+  _globals['_LISTSCHEDULESREQUEST']._serialized_start=1049
+  _globals['_LISTSCHEDULESREQUEST']._serialized_end=1110
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=1112
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=1210
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=1212
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=1264
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_start=1266
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_end=1338
+  _globals['_SCHEDULESERVICE']._serialized_start=1341
+  _globals['_SCHEDULESERVICE']._serialized_end=1862
 # @@protoc_insertion_point(module_scope)

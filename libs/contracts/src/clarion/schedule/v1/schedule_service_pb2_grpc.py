@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ScheduleServiceStub:
-    """Recurring sends by cron expression. Not built yet: every method answers NOT_BUILT.
+    """Recurring sends by cron expression. Each fire time makes one notification or one broadcast, whatever dies or runs twice.
     """
 
     def __init__(self, channel):
@@ -45,21 +45,47 @@ class ScheduleServiceStub:
                 request_serializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.DeleteScheduleRequest.SerializeToString,
                 response_deserializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.DeleteScheduleResponse.FromString,
                 _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/clarion.schedule.v1.ScheduleService/ListSchedules',
+                request_serializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.PauseSchedule = channel.unary_unary(
+                '/clarion.schedule.v1.ScheduleService/PauseSchedule',
+                request_serializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.PauseScheduleRequest.SerializeToString,
+                response_deserializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.PauseScheduleResponse.FromString,
+                _registered_method=True)
 
 
 class ScheduleServiceServicer:
-    """Recurring sends by cron expression. Not built yet: every method answers NOT_BUILT.
+    """Recurring sends by cron expression. Each fire time makes one notification or one broadcast, whatever dies or runs twice.
     """
 
     def PutSchedule(self, request, context):
-        """Creates or replaces a schedule. Idempotent. Errors: INVALID_FIELD.
+        """Creates or replaces a schedule; its next firing follows the new definition. Idempotent.
+        Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSchedule(self, request, context):
-        """Removes a schedule. Idempotent.
+        """Removes a schedule; what it fired stays. Idempotent. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedules(self, request, context):
+        """Lists the app's schedules by name. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseSchedule(self, request, context):
+        """Stops firing, or goes on; what was missed in between is not made up for. Idempotent.
+        Errors: INVALID_FIELD, SCHEDULE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +104,16 @@ def add_ScheduleServiceServicer_to_server(servicer, server):
                     request_deserializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.DeleteScheduleRequest.FromString,
                     response_serializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.DeleteScheduleResponse.SerializeToString,
             ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'PauseSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseSchedule,
+                    request_deserializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.PauseScheduleRequest.FromString,
+                    response_serializer=clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.PauseScheduleResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'clarion.schedule.v1.ScheduleService', rpc_method_handlers)
@@ -87,7 +123,7 @@ def add_ScheduleServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ScheduleService:
-    """Recurring sends by cron expression. Not built yet: every method answers NOT_BUILT.
+    """Recurring sends by cron expression. Each fire time makes one notification or one broadcast, whatever dies or runs twice.
     """
 
     @staticmethod
@@ -134,6 +170,60 @@ class ScheduleService:
             '/clarion.schedule.v1.ScheduleService/DeleteSchedule',
             clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.DeleteScheduleRequest.SerializeToString,
             clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.DeleteScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.schedule.v1.ScheduleService/ListSchedules',
+            clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.ListSchedulesRequest.SerializeToString,
+            clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.schedule.v1.ScheduleService/PauseSchedule',
+            clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.PauseScheduleRequest.SerializeToString,
+            clarion_dot_schedule_dot_v1_dot_schedule__service__pb2.PauseScheduleResponse.FromString,
             options,
             channel_credentials,
             insecure,

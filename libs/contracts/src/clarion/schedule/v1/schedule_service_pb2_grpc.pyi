@@ -27,29 +27,45 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ScheduleServiceStub:
-    """Recurring sends by cron expression. Not built yet: every method answers NOT_BUILT."""
+    """Recurring sends by cron expression. Each fire time makes one notification or one broadcast, whatever dies or runs twice."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ScheduleServiceAsyncStub: ...
     PutSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.PutScheduleRequest, _schedule_service_pb2.PutScheduleResponse]
-    """Creates or replaces a schedule. Idempotent. Errors: INVALID_FIELD."""
+    """Creates or replaces a schedule; its next firing follows the new definition. Idempotent.
+    Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING, DEPENDENCY_UNAVAILABLE.
+    """
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]
-    """Removes a schedule. Idempotent."""
+    """Removes a schedule; what it fired stays. Idempotent. Errors: INVALID_FIELD."""
+    ListSchedules: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.ListSchedulesRequest, _schedule_service_pb2.ListSchedulesResponse]
+    """Lists the app's schedules by name. Errors: INVALID_FIELD."""
+    PauseSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.PauseScheduleRequest, _schedule_service_pb2.PauseScheduleResponse]
+    """Stops firing, or goes on; what was missed in between is not made up for. Idempotent.
+    Errors: INVALID_FIELD, SCHEDULE_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class ScheduleServiceAsyncStub(ScheduleServiceStub):
-    """Recurring sends by cron expression. Not built yet: every method answers NOT_BUILT."""
+    """Recurring sends by cron expression. Each fire time makes one notification or one broadcast, whatever dies or runs twice."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.PutScheduleRequest, _schedule_service_pb2.PutScheduleResponse]  # type: ignore[assignment]
-    """Creates or replaces a schedule. Idempotent. Errors: INVALID_FIELD."""
+    """Creates or replaces a schedule; its next firing follows the new definition. Idempotent.
+    Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING, DEPENDENCY_UNAVAILABLE.
+    """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
-    """Removes a schedule. Idempotent."""
+    """Removes a schedule; what it fired stays. Idempotent. Errors: INVALID_FIELD."""
+    ListSchedules: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.ListSchedulesRequest, _schedule_service_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    """Lists the app's schedules by name. Errors: INVALID_FIELD."""
+    PauseSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.PauseScheduleRequest, _schedule_service_pb2.PauseScheduleResponse]  # type: ignore[assignment]
+    """Stops firing, or goes on; what was missed in between is not made up for. Idempotent.
+    Errors: INVALID_FIELD, SCHEDULE_NOT_FOUND.
+    """
 
 class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Recurring sends by cron expression. Not built yet: every method answers NOT_BUILT."""
+    """Recurring sends by cron expression. Each fire time makes one notification or one broadcast, whatever dies or runs twice."""
 
     @_abc_1.abstractmethod
     def PutSchedule(
@@ -57,7 +73,9 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.PutScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedule_service_pb2.PutScheduleResponse, _abc.Awaitable[_schedule_service_pb2.PutScheduleResponse]]:
-        """Creates or replaces a schedule. Idempotent. Errors: INVALID_FIELD."""
+        """Creates or replaces a schedule; its next firing follows the new definition. Idempotent.
+        Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND, MISSING_VARIABLE, SCOPE_MISSING, DEPENDENCY_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def DeleteSchedule(
@@ -65,6 +83,24 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.DeleteScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedule_service_pb2.DeleteScheduleResponse, _abc.Awaitable[_schedule_service_pb2.DeleteScheduleResponse]]:
-        """Removes a schedule. Idempotent."""
+        """Removes a schedule; what it fired stays. Idempotent. Errors: INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def ListSchedules(
+        self,
+        request: _schedule_service_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedule_service_pb2.ListSchedulesResponse, _abc.Awaitable[_schedule_service_pb2.ListSchedulesResponse]]:
+        """Lists the app's schedules by name. Errors: INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def PauseSchedule(
+        self,
+        request: _schedule_service_pb2.PauseScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedule_service_pb2.PauseScheduleResponse, _abc.Awaitable[_schedule_service_pb2.PauseScheduleResponse]]:
+        """Stops firing, or goes on; what was missed in between is not made up for. Idempotent.
+        Errors: INVALID_FIELD, SCHEDULE_NOT_FOUND.
+        """
 
 def add_ScheduleServiceServicer_to_server(servicer: ScheduleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,12 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from clarion.template.v1 import variable_pb2 as clarion_dot_template_dot_v1_dot_variable__pb2
+from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 from clarion.types.v1 import content_pb2 as clarion_dot_types_dot_v1_dot_content__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/template/v1/template_service.proto\x12\x13\x63larion.template.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/content.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x01\n\x08Template\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x32\n\x06\x62odies\x18\x03 \x03(\x0b\x32\".clarion.template.v1.LocalizedBody\x12\x16\n\x0e\x64\x65\x66\x61ult_locale\x18\x04 \x01(\t\x12,\n\x0bsample_data\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\rLocalizedBody\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12*\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x19.clarion.types.v1.Content\"T\n\x12PutTemplateRequest\x12/\n\x08template\x18\x01 \x01(\x0b\x32\x1d.clarion.template.v1.Template\x12\r\n\x05\x64raft\x18\x02 \x01(\x08\"9\n\x13PutTemplateResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x11\n\tvariables\x18\x02 \x03(\t\"3\n\x12GetTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"F\n\x13GetTemplateResponse\x12/\n\x08template\x18\x01 \x01(\x0b\x32\x1d.clarion.template.v1.Template\"\x16\n\x14ListTemplatesRequest\"P\n\x15ListTemplatesResponse\x12\x37\n\ttemplates\x18\x01 \x03(\x0b\x32$.clarion.template.v1.TemplateSummary\"c\n\x0fTemplateSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11published_version\x18\x02 \x01(\r\x12\x16\n\x0elatest_version\x18\x03 \x01(\r\x12\x0f\n\x07locales\x18\x04 \x03(\t\"7\n\x16PublishTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x19\n\x17PublishTemplateResponse\"n\n\x16PreviewTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06locale\x18\x03 \x01(\t\x12%\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"U\n\x17PreviewTemplateResponse\x12*\n\x07\x63ontent\x18\x01 \x01(\x0b\x32\x19.clarion.types.v1.Content\x12\x0e\n\x06locale\x18\x02 \x01(\t2\xb4\x05\n\x0fTemplateService\x12}\n\x0bPutTemplate\x12\'.clarion.template.v1.PutTemplateRequest\x1a(.clarion.template.v1.PutTemplateResponse\"\x1b\xaa\xbb\x18\x17\n\x0etemplate:write\x10\x01\x18\x80\x80\x80\x01\x12{\n\x0bGetTemplate\x12\'.clarion.template.v1.GetTemplateRequest\x1a(.clarion.template.v1.GetTemplateResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x81\x01\n\rListTemplates\x12).clarion.template.v1.ListTemplatesRequest\x1a*.clarion.template.v1.ListTemplatesResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x87\x01\n\x0fPublishTemplate\x12+.clarion.template.v1.PublishTemplateRequest\x1a,.clarion.template.v1.PublishTemplateResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x88\x01\n\x0fPreviewTemplate\x12+.clarion.template.v1.PreviewTemplateRequest\x1a,.clarion.template.v1.PreviewTemplateResponse\"\x1a\xaa\xbb\x18\x16\n\x0etemplate:write\x10\x01\x18\x80\x80\x08\x1a\x0c\xb2\xbb\x18\x08templateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/template/v1/template_service.proto\x12\x13\x63larion.template.v1\x1a clarion/options/v1/options.proto\x1a\"clarion/template/v1/variable.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1e\x63larion/types/v1/content.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x03\n\x08Template\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x32\n\x06\x62odies\x18\x03 \x03(\x0b\x32\".clarion.template.v1.LocalizedBody\x12\x16\n\x0e\x64\x65\x66\x61ult_locale\x18\x04 \x01(\t\x12,\n\x0bsample_data\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\tvariables\x18\x07 \x03(\x0b\x32\x1d.clarion.template.v1.Variable\x12.\n\x08partials\x18\x08 \x03(\x0b\x32\x1c.clarion.template.v1.Partial\x12\x0e\n\x06layout\x18\t \x01(\t\x12\x12\n\ncreated_by\x18\n \x01(\t\x12:\n\rused_partials\x18\x0b \x03(\x0b\x32#.clarion.template.v1.PartialVersion\"\xb5\x01\n\x07Partial\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x37\n\tlocalized\x18\x03 \x03(\x0b\x32$.clarion.template.v1.LocalizedSource\x12\x0f\n\x07version\x18\x04 \x01(\r\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x06 \x01(\t\"1\n\x0fLocalizedSource\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"/\n\x0ePartialVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"w\n\nCommonText\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04link\x18\x03 \x01(\t\x12\x11\n\timage_url\x18\x04 \x01(\t\x12+\n\x08\x63hannels\x18\x05 \x03(\x0e\x32\x19.clarion.types.v1.Channel\"|\n\rLocalizedBody\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12*\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x19.clarion.types.v1.Content\x12/\n\x06\x63ommon\x18\x03 \x01(\x0b\x32\x1f.clarion.template.v1.CommonText\"T\n\x12PutTemplateRequest\x12/\n\x08template\x18\x01 \x01(\x0b\x32\x1d.clarion.template.v1.Template\x12\r\n\x05\x64raft\x18\x02 \x01(\x08\"m\n\x13PutTemplateResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x11\n\tvariables\x18\x02 \x03(\t\x12\x32\n\x08warnings\x18\x03 \x03(\x0b\x32 .clarion.template.v1.LintWarning\"\x9c\x01\n\x0bLintWarning\x12+\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1d.clarion.template.v1.LintCode\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x10\n\x08measured\x18\x06 \x01(\x04\x12\r\n\x05limit\x18\x07 \x01(\x04\"F\n\x13LintTemplateRequest\x12/\n\x08template\x18\x01 \x01(\x0b\x32\x1d.clarion.template.v1.Template\"]\n\x14LintTemplateResponse\x12\x32\n\x08warnings\x18\x01 \x03(\x0b\x32 .clarion.template.v1.LintWarning\x12\x11\n\tvariables\x18\x02 \x03(\t\"3\n\x12GetTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"F\n\x13GetTemplateResponse\x12/\n\x08template\x18\x01 \x01(\x0b\x32\x1d.clarion.template.v1.Template\"0\n\x14ListTemplatesRequest\x12\x18\n\x10include_archived\x18\x01 \x01(\x08\"P\n\x15ListTemplatesResponse\x12\x37\n\ttemplates\x18\x01 \x03(\x0b\x32$.clarion.template.v1.TemplateSummary\"\x94\x01\n\x0fTemplateSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11published_version\x18\x02 \x01(\r\x12\x16\n\x0elatest_version\x18\x03 \x01(\r\x12\x0f\n\x07locales\x18\x04 \x03(\t\x12/\n\x0b\x61rchived_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x1bListTemplateVersionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x16\n\x0e\x62\x65\x66ore_version\x18\x03 \x01(\r\"V\n\x1cListTemplateVersionsResponse\x12\x36\n\x08versions\x18\x01 \x03(\x0b\x32$.clarion.template.v1.TemplateVersion\"\xd2\x01\n\x0fTemplateVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x03 \x01(\t\x12\x11\n\tpublished\x18\x04 \x01(\x08\x12\x30\n\x0cpublished_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpublished_by\x18\x06 \x01(\t\x12\x0f\n\x07locales\x18\x07 \x03(\t\"7\n\x16\x41rchiveTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07restore\x18\x02 \x01(\x08\"\x19\n\x17\x41rchiveTemplateResponse\"B\n\x11PutPartialRequest\x12-\n\x07partial\x18\x01 \x01(\x0b\x32\x1c.clarion.template.v1.Partial\"%\n\x12PutPartialResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\"2\n\x11GetPartialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"C\n\x12GetPartialResponse\x12-\n\x07partial\x18\x01 \x01(\x0b\x32\x1c.clarion.template.v1.Partial\"\x15\n\x13ListPartialsRequest\"M\n\x14ListPartialsResponse\x12\x35\n\x08partials\x18\x01 \x03(\x0b\x32#.clarion.template.v1.PartialVersion\"7\n\x16PublishTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x19\n\x17PublishTemplateResponse\"\x81\x01\n\x16PreviewTemplateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06locale\x18\x03 \x01(\t\x12%\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\ttime_zone\x18\x05 \x01(\t\"U\n\x17PreviewTemplateResponse\x12*\n\x07\x63ontent\x18\x01 \x01(\x0b\x32\x19.clarion.types.v1.Content\x12\x0e\n\x06locale\x18\x02 \x01(\t*\x80\x03\n\x08LintCode\x12\x19\n\x15LINT_CODE_UNSPECIFIED\x10\x00\x12!\n\x1dLINT_CODE_UNDECLARED_VARIABLE\x10\x01\x12\x1d\n\x19LINT_CODE_UNUSED_VARIABLE\x10\x02\x12\x1c\n\x18LINT_CODE_MISSING_LOCALE\x10\x03\x12\x1d\n\x19LINT_CODE_MISSING_CONTENT\x10\x04\x12\x17\n\x13LINT_CODE_TOO_LARGE\x10\x05\x12 \n\x1cLINT_CODE_TOO_LARGE_AT_WORST\x10\x06\x12\x1a\n\x16LINT_CODE_SMS_SEGMENTS\x10\x07\x12\x16\n\x12LINT_CODE_SMS_UCS2\x10\x08\x12\x1a\n\x16LINT_CODE_LONG_SUBJECT\x10\t\x12\x18\n\x14LINT_CODE_LARGE_HTML\x10\n\x12\x17\n\x13LINT_CODE_NOT_HTTPS\x10\x0b\x12\x1c\n\x18LINT_CODE_GENERATED_TEXT\x10\x0c\x32\xcf\x0b\n\x0fTemplateService\x12}\n\x0bPutTemplate\x12\'.clarion.template.v1.PutTemplateRequest\x1a(.clarion.template.v1.PutTemplateResponse\"\x1b\xaa\xbb\x18\x17\n\x0etemplate:write\x10\x01\x18\x80\x80\x80\x01\x12{\n\x0bGetTemplate\x12\'.clarion.template.v1.GetTemplateRequest\x1a(.clarion.template.v1.GetTemplateResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x81\x01\n\rListTemplates\x12).clarion.template.v1.ListTemplatesRequest\x1a*.clarion.template.v1.ListTemplatesResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x87\x01\n\x0fPublishTemplate\x12+.clarion.template.v1.PublishTemplateRequest\x1a,.clarion.template.v1.PublishTemplateResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x96\x01\n\x14ListTemplateVersions\x12\x30.clarion.template.v1.ListTemplateVersionsRequest\x1a\x31.clarion.template.v1.ListTemplateVersionsResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x87\x01\n\x0f\x41rchiveTemplate\x12+.clarion.template.v1.ArchiveTemplateRequest\x1a,.clarion.template.v1.ArchiveTemplateResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x80\x01\n\x0cLintTemplate\x12(.clarion.template.v1.LintTemplateRequest\x1a).clarion.template.v1.LintTemplateResponse\"\x1b\xaa\xbb\x18\x17\n\x0etemplate:write\x10\x01\x18\x80\x80\x80\x01\x12y\n\nPutPartial\x12&.clarion.template.v1.PutPartialRequest\x1a\'.clarion.template.v1.PutPartialResponse\"\x1a\xaa\xbb\x18\x16\n\x0etemplate:write\x10\x01\x18\x80\x80@\x12x\n\nGetPartial\x12&.clarion.template.v1.GetPartialRequest\x1a\'.clarion.template.v1.GetPartialResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12~\n\x0cListPartials\x12(.clarion.template.v1.ListPartialsRequest\x1a).clarion.template.v1.ListPartialsResponse\"\x19\xaa\xbb\x18\x15\n\x0etemplate:write\x10\x01\x18\x80 \x12\x88\x01\n\x0fPreviewTemplate\x12+.clarion.template.v1.PreviewTemplateRequest\x1a,.clarion.template.v1.PreviewTemplateResponse\"\x1a\xaa\xbb\x18\x16\n\x0etemplate:write\x10\x01\x18\x80\x80\x08\x1a\x0c\xb2\xbb\x18\x08templateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,34 +47,84 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TEMPLATESERVICE'].methods_by_name['ListTemplates']._serialized_options = b'\252\273\030\025\n\016template:write\020\001\030\200 '
   _globals['_TEMPLATESERVICE'].methods_by_name['PublishTemplate']._loaded_options = None
   _globals['_TEMPLATESERVICE'].methods_by_name['PublishTemplate']._serialized_options = b'\252\273\030\025\n\016template:write\020\001\030\200 '
+  _globals['_TEMPLATESERVICE'].methods_by_name['ListTemplateVersions']._loaded_options = None
+  _globals['_TEMPLATESERVICE'].methods_by_name['ListTemplateVersions']._serialized_options = b'\252\273\030\025\n\016template:write\020\001\030\200 '
+  _globals['_TEMPLATESERVICE'].methods_by_name['ArchiveTemplate']._loaded_options = None
+  _globals['_TEMPLATESERVICE'].methods_by_name['ArchiveTemplate']._serialized_options = b'\252\273\030\025\n\016template:write\020\001\030\200 '
+  _globals['_TEMPLATESERVICE'].methods_by_name['LintTemplate']._loaded_options = None
+  _globals['_TEMPLATESERVICE'].methods_by_name['LintTemplate']._serialized_options = b'\252\273\030\027\n\016template:write\020\001\030\200\200\200\001'
+  _globals['_TEMPLATESERVICE'].methods_by_name['PutPartial']._loaded_options = None
+  _globals['_TEMPLATESERVICE'].methods_by_name['PutPartial']._serialized_options = b'\252\273\030\026\n\016template:write\020\001\030\200\200@'
+  _globals['_TEMPLATESERVICE'].methods_by_name['GetPartial']._loaded_options = None
+  _globals['_TEMPLATESERVICE'].methods_by_name['GetPartial']._serialized_options = b'\252\273\030\025\n\016template:write\020\001\030\200 '
+  _globals['_TEMPLATESERVICE'].methods_by_name['ListPartials']._loaded_options = None
+  _globals['_TEMPLATESERVICE'].methods_by_name['ListPartials']._serialized_options = b'\252\273\030\025\n\016template:write\020\001\030\200 '
   _globals['_TEMPLATESERVICE'].methods_by_name['PreviewTemplate']._loaded_options = None
   _globals['_TEMPLATESERVICE'].methods_by_name['PreviewTemplate']._serialized_options = b'\252\273\030\026\n\016template:write\020\001\030\200\200\010'
-  _globals['_TEMPLATE']._serialized_start=197
-  _globals['_TEMPLATE']._serialized_end=408
-  _globals['_LOCALIZEDBODY']._serialized_start=410
-  _globals['_LOCALIZEDBODY']._serialized_end=485
-  _globals['_PUTTEMPLATEREQUEST']._serialized_start=487
-  _globals['_PUTTEMPLATEREQUEST']._serialized_end=571
-  _globals['_PUTTEMPLATERESPONSE']._serialized_start=573
-  _globals['_PUTTEMPLATERESPONSE']._serialized_end=630
-  _globals['_GETTEMPLATEREQUEST']._serialized_start=632
-  _globals['_GETTEMPLATEREQUEST']._serialized_end=683
-  _globals['_GETTEMPLATERESPONSE']._serialized_start=685
-  _globals['_GETTEMPLATERESPONSE']._serialized_end=755
-  _globals['_LISTTEMPLATESREQUEST']._serialized_start=757
-  _globals['_LISTTEMPLATESREQUEST']._serialized_end=779
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=781
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=861
-  _globals['_TEMPLATESUMMARY']._serialized_start=863
-  _globals['_TEMPLATESUMMARY']._serialized_end=962
-  _globals['_PUBLISHTEMPLATEREQUEST']._serialized_start=964
-  _globals['_PUBLISHTEMPLATEREQUEST']._serialized_end=1019
-  _globals['_PUBLISHTEMPLATERESPONSE']._serialized_start=1021
-  _globals['_PUBLISHTEMPLATERESPONSE']._serialized_end=1046
-  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_start=1048
-  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=1158
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=1160
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=1245
-  _globals['_TEMPLATESERVICE']._serialized_start=1248
-  _globals['_TEMPLATESERVICE']._serialized_end=1940
+  _globals['_LINTCODE']._serialized_start=3241
+  _globals['_LINTCODE']._serialized_end=3625
+  _globals['_TEMPLATE']._serialized_start=265
+  _globals['_TEMPLATE']._serialized_end=670
+  _globals['_PARTIAL']._serialized_start=673
+  _globals['_PARTIAL']._serialized_end=854
+  _globals['_LOCALIZEDSOURCE']._serialized_start=856
+  _globals['_LOCALIZEDSOURCE']._serialized_end=905
+  _globals['_PARTIALVERSION']._serialized_start=907
+  _globals['_PARTIALVERSION']._serialized_end=954
+  _globals['_COMMONTEXT']._serialized_start=956
+  _globals['_COMMONTEXT']._serialized_end=1075
+  _globals['_LOCALIZEDBODY']._serialized_start=1077
+  _globals['_LOCALIZEDBODY']._serialized_end=1201
+  _globals['_PUTTEMPLATEREQUEST']._serialized_start=1203
+  _globals['_PUTTEMPLATEREQUEST']._serialized_end=1287
+  _globals['_PUTTEMPLATERESPONSE']._serialized_start=1289
+  _globals['_PUTTEMPLATERESPONSE']._serialized_end=1398
+  _globals['_LINTWARNING']._serialized_start=1401
+  _globals['_LINTWARNING']._serialized_end=1557
+  _globals['_LINTTEMPLATEREQUEST']._serialized_start=1559
+  _globals['_LINTTEMPLATEREQUEST']._serialized_end=1629
+  _globals['_LINTTEMPLATERESPONSE']._serialized_start=1631
+  _globals['_LINTTEMPLATERESPONSE']._serialized_end=1724
+  _globals['_GETTEMPLATEREQUEST']._serialized_start=1726
+  _globals['_GETTEMPLATEREQUEST']._serialized_end=1777
+  _globals['_GETTEMPLATERESPONSE']._serialized_start=1779
+  _globals['_GETTEMPLATERESPONSE']._serialized_end=1849
+  _globals['_LISTTEMPLATESREQUEST']._serialized_start=1851
+  _globals['_LISTTEMPLATESREQUEST']._serialized_end=1899
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=1901
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=1981
+  _globals['_TEMPLATESUMMARY']._serialized_start=1984
+  _globals['_TEMPLATESUMMARY']._serialized_end=2132
+  _globals['_LISTTEMPLATEVERSIONSREQUEST']._serialized_start=2134
+  _globals['_LISTTEMPLATEVERSIONSREQUEST']._serialized_end=2220
+  _globals['_LISTTEMPLATEVERSIONSRESPONSE']._serialized_start=2222
+  _globals['_LISTTEMPLATEVERSIONSRESPONSE']._serialized_end=2308
+  _globals['_TEMPLATEVERSION']._serialized_start=2311
+  _globals['_TEMPLATEVERSION']._serialized_end=2521
+  _globals['_ARCHIVETEMPLATEREQUEST']._serialized_start=2523
+  _globals['_ARCHIVETEMPLATEREQUEST']._serialized_end=2578
+  _globals['_ARCHIVETEMPLATERESPONSE']._serialized_start=2580
+  _globals['_ARCHIVETEMPLATERESPONSE']._serialized_end=2605
+  _globals['_PUTPARTIALREQUEST']._serialized_start=2607
+  _globals['_PUTPARTIALREQUEST']._serialized_end=2673
+  _globals['_PUTPARTIALRESPONSE']._serialized_start=2675
+  _globals['_PUTPARTIALRESPONSE']._serialized_end=2712
+  _globals['_GETPARTIALREQUEST']._serialized_start=2714
+  _globals['_GETPARTIALREQUEST']._serialized_end=2764
+  _globals['_GETPARTIALRESPONSE']._serialized_start=2766
+  _globals['_GETPARTIALRESPONSE']._serialized_end=2833
+  _globals['_LISTPARTIALSREQUEST']._serialized_start=2835
+  _globals['_LISTPARTIALSREQUEST']._serialized_end=2856
+  _globals['_LISTPARTIALSRESPONSE']._serialized_start=2858
+  _globals['_LISTPARTIALSRESPONSE']._serialized_end=2935
+  _globals['_PUBLISHTEMPLATEREQUEST']._serialized_start=2937
+  _globals['_PUBLISHTEMPLATEREQUEST']._serialized_end=2992
+  _globals['_PUBLISHTEMPLATERESPONSE']._serialized_start=2994
+  _globals['_PUBLISHTEMPLATERESPONSE']._serialized_end=3019
+  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_start=3022
+  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=3151
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=3153
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=3238
+  _globals['_TEMPLATESERVICE']._serialized_start=3628
+  _globals['_TEMPLATESERVICE']._serialized_end=5115
 # @@protoc_insertion_point(module_scope)

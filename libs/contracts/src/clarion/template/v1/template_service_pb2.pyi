@@ -3,6 +3,8 @@
 isort:skip_file
 Templates: versioned, localised content."""
 
+from clarion.template.v1 import variable_pb2 as _variable_pb2
+from clarion.types.v1 import channel_pb2 as _channel_pb2
 from clarion.types.v1 import content_pb2 as _content_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -10,6 +12,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +23,70 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LintCode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LintCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LintCode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINT_CODE_UNSPECIFIED: _LintCode.ValueType  # 0
+    """Never sent."""
+    LINT_CODE_UNDECLARED_VARIABLE: _LintCode.ValueType  # 1
+    """A variable is used and not declared, while others are."""
+    LINT_CODE_UNUSED_VARIABLE: _LintCode.ValueType  # 2
+    """A variable is declared and not used."""
+    LINT_CODE_MISSING_LOCALE: _LintCode.ValueType  # 3
+    """A regional locale has no body for its language: other regions get the default locale."""
+    LINT_CODE_MISSING_CONTENT: _LintCode.ValueType  # 4
+    """The default locale has content for a channel that this locale has not: its recipients get nothing there."""
+    LINT_CODE_TOO_LARGE: _LintCode.ValueType  # 5
+    """With the samples, a push is larger than a provider takes."""
+    LINT_CODE_TOO_LARGE_AT_WORST: _LintCode.ValueType  # 6
+    """With values as long as declared, a push is larger than a provider takes."""
+    LINT_CODE_SMS_SEGMENTS: _LintCode.ValueType  # 7
+    """A text message takes several segments, each of which is charged."""
+    LINT_CODE_SMS_UCS2: _LintCode.ValueType  # 8
+    """Characters outside GSM-7 more than halve what a segment holds."""
+    LINT_CODE_LONG_SUBJECT: _LintCode.ValueType  # 9
+    """A subject is longer than mail programs show (78 characters)."""
+    LINT_CODE_LARGE_HTML: _LintCode.ValueType  # 10
+    """HTML so large that some mailboxes cut it (102 KiB)."""
+    LINT_CODE_NOT_HTTPS: _LintCode.ValueType  # 11
+    """A link or picture does not begin with https."""
+    LINT_CODE_GENERATED_TEXT: _LintCode.ValueType  # 12
+    """The text of the mail was made from its HTML."""
+
+class LintCode(_LintCode, metaclass=_LintCodeEnumTypeWrapper):
+    """Kinds of warnings."""
+
+LINT_CODE_UNSPECIFIED: LintCode.ValueType  # 0
+"""Never sent."""
+LINT_CODE_UNDECLARED_VARIABLE: LintCode.ValueType  # 1
+"""A variable is used and not declared, while others are."""
+LINT_CODE_UNUSED_VARIABLE: LintCode.ValueType  # 2
+"""A variable is declared and not used."""
+LINT_CODE_MISSING_LOCALE: LintCode.ValueType  # 3
+"""A regional locale has no body for its language: other regions get the default locale."""
+LINT_CODE_MISSING_CONTENT: LintCode.ValueType  # 4
+"""The default locale has content for a channel that this locale has not: its recipients get nothing there."""
+LINT_CODE_TOO_LARGE: LintCode.ValueType  # 5
+"""With the samples, a push is larger than a provider takes."""
+LINT_CODE_TOO_LARGE_AT_WORST: LintCode.ValueType  # 6
+"""With values as long as declared, a push is larger than a provider takes."""
+LINT_CODE_SMS_SEGMENTS: LintCode.ValueType  # 7
+"""A text message takes several segments, each of which is charged."""
+LINT_CODE_SMS_UCS2: LintCode.ValueType  # 8
+"""Characters outside GSM-7 more than halve what a segment holds."""
+LINT_CODE_LONG_SUBJECT: LintCode.ValueType  # 9
+"""A subject is longer than mail programs show (78 characters)."""
+LINT_CODE_LARGE_HTML: LintCode.ValueType  # 10
+"""HTML so large that some mailboxes cut it (102 KiB)."""
+LINT_CODE_NOT_HTTPS: LintCode.ValueType  # 11
+"""A link or picture does not begin with https."""
+LINT_CODE_GENERATED_TEXT: LintCode.ValueType  # 12
+"""The text of the mail was made from its HTML."""
+Global___LintCode: _TypeAlias = LintCode  # noqa: Y015
 
 @_typing.final
 class Template(_message.Message):
@@ -33,23 +100,48 @@ class Template(_message.Message):
     DEFAULT_LOCALE_FIELD_NUMBER: _builtins.int
     SAMPLE_DATA_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
+    PARTIALS_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    USED_PARTIALS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, lower-case letters, digits, dashes and underscores, 1-64 bytes. Required."""
     version: _builtins.int
     """Given by the service, from 1."""
     default_locale: _builtins.str
     """Locale used when neither the recipient's nor its parents have a body; must have one. Default "en"."""
+    layout: _builtins.str
+    """The app's partial (or one of this template's) that every HTML body is put into, where it includes "content". "name" is the
+    newest version, "name@3" that one. Optional.
+    """
+    created_by: _builtins.str
+    """The API key that stored it. Given by the service."""
     @_builtins.property
     def bodies(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocalizedBody]:
         """Bodies, one per locale, 1-64. Required."""
 
     @_builtins.property
     def sample_data(self) -> _struct_pb2.Struct:
-        """Sample values of every variable; each body is rendered with them before it is stored. Required if any is used."""
+        """Sample values of every variable; each body is rendered with them before it is stored. Required for each variable that is
+        used and has no sample in its declaration.
+        """
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was stored."""
+
+    @_builtins.property
+    def variables(self) -> _containers.RepeatedCompositeFieldContainer[_variable_pb2.Variable]:
+        """Declared variables, ≤ 256 with their fields. Others may be used, with a warning once any is declared."""
+
+    @_builtins.property
+    def partials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Partial]:
+        """Partials of this template alone, ≤ 32; they go before the app's of the same name."""
+
+    @_builtins.property
+    def used_partials(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartialVersion]:
+        """Partials of the app that were put in. Given by the service."""
 
     def __init__(
         self,
@@ -60,38 +152,189 @@ class Template(_message.Message):
         default_locale: _builtins.str = ...,
         sample_data: _struct_pb2.Struct | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        variables: _abc.Iterable[_variable_pb2.Variable] | None = ...,
+        partials: _abc.Iterable[Global___Partial] | None = ...,
+        layout: _builtins.str = ...,
+        created_by: _builtins.str = ...,
+        used_partials: _abc.Iterable[Global___PartialVersion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "sample_data", b"sample_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bodies", b"bodies", "created_at", b"created_at", "default_locale", b"default_locale", "name", b"name", "sample_data", b"sample_data", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bodies", b"bodies", "created_at", b"created_at", "created_by", b"created_by", "default_locale", b"default_locale", "layout", b"layout", "name", b"name", "partials", b"partials", "sample_data", b"sample_data", "used_partials", b"used_partials", "variables", b"variables", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Template: _TypeAlias = Template  # noqa: Y015
 
 @_typing.final
+class Partial(_message.Message):
+    """A piece of source with a name: `{% include "footer" %}` puts it in. It may include others, ≤ 8 deep, never itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    LOCALIZED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name like a template's; not "content". Required."""
+    source: _builtins.str
+    """Source where there is none for the body's locale or its parents, ≤ 256 KiB."""
+    version: _builtins.int
+    """Given by the service, from 1; of a template's own partials 0."""
+    created_by: _builtins.str
+    """The API key that stored it. Given by the service."""
+    @_builtins.property
+    def localized(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocalizedSource]:
+        """Sources of some locales, no two alike."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was stored. Given by the service."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        source: _builtins.str = ...,
+        localized: _abc.Iterable[Global___LocalizedSource] | None = ...,
+        version: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        created_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "localized", b"localized", "name", b"name", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Partial: _TypeAlias = Partial  # noqa: Y015
+
+@_typing.final
+class LocalizedSource(_message.Message):
+    """A source of one locale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCALE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    locale: _builtins.str
+    """BCP 47. Required."""
+    source: _builtins.str
+    """≤ 256 KiB. Required."""
+    def __init__(
+        self,
+        *,
+        locale: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locale", b"locale", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocalizedSource: _TypeAlias = LocalizedSource  # noqa: Y015
+
+@_typing.final
+class PartialVersion(_message.Message):
+    """A partial of the app at one version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    version: _builtins.int
+    """Its version."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartialVersion: _TypeAlias = PartialVersion  # noqa: Y015
+
+@_typing.final
+class CommonText(_message.Message):
+    """What all channels say unless they say it themselves: it fills the empty fields of their contents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    IMAGE_URL_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Headline of a push, subject of a mail."""
+    text: _builtins.str
+    """Body of a push; text of an SMS and of a mail."""
+    link: _builtins.str
+    """Link of a push; stands behind the text of an SMS and of a mail."""
+    image_url: _builtins.str
+    """Picture of a push."""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
+        """Channels that get content made of it. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        text: _builtins.str = ...,
+        link: _builtins.str = ...,
+        image_url: _builtins.str = ...,
+        channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "image_url", b"image_url", "link", b"link", "text", b"text", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommonText: _TypeAlias = CommonText  # noqa: Y015
+
+@_typing.final
 class LocalizedBody(_message.Message):
-    """The bodies of one locale; every text is a minijinja source."""
+    """The bodies of one locale; every text is a minijinja source. An HTML body that begins with <mjml> is MJML and becomes HTML when it
+    is stored; constructs between its elements stand in <mj-raw>. A mail with HTML alone gets a text made of it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LOCALE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    COMMON_FIELD_NUMBER: _builtins.int
     locale: _builtins.str
     """BCP 47. Required."""
     @_builtins.property
     def content(self) -> _content_pb2.Content:
         """Sources per channel; a channel without one gets no content."""
 
+    @_builtins.property
+    def common(self) -> Global___CommonText:
+        """Text that several channels share. Optional."""
+
     def __init__(
         self,
         *,
         locale: _builtins.str = ...,
         content: _content_pb2.Content | None = ...,
+        common: Global___CommonText | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["common", b"common", "content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "locale", b"locale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["common", b"common", "content", b"content", "locale", b"locale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -133,8 +376,114 @@ class PutTemplateResponse(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Its version."""
+    @_builtins.property
+    def variables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the variables its bodies use."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___LintWarning]:
+        """What may be wrong with it."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        variables: _abc.Iterable[_builtins.str] | None = ...,
+        warnings: _abc.Iterable[Global___LintWarning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["variables", b"variables", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutTemplateResponse: _TypeAlias = PutTemplateResponse  # noqa: Y015
+
+@_typing.final
+class LintWarning(_message.Message):
+    """Something that may be wrong and refuses nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    code: Global___LintCode.ValueType
+    """What."""
+    locale: _builtins.str
+    """Locale of the body; empty: the template."""
+    content: _builtins.str
+    """"push", "sms" or "mail"; empty: all."""
+    field: _builtins.str
+    """Text, e.g. "title", or variable."""
+    message: _builtins.str
+    """In words, without data."""
+    measured: _builtins.int
+    """What was counted: bytes, segments or characters. 0: nothing was."""
+    limit: _builtins.int
+    """What it should not be over. 0: nothing was counted."""
+    def __init__(
+        self,
+        *,
+        code: Global___LintCode.ValueType = ...,
+        locale: _builtins.str = ...,
+        content: _builtins.str = ...,
+        field: _builtins.str = ...,
+        message: _builtins.str = ...,
+        measured: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "content", b"content", "field", b"field", "limit", b"limit", "locale", b"locale", "measured", b"measured", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LintWarning: _TypeAlias = LintWarning  # noqa: Y015
+
+@_typing.final
+class LintTemplateRequest(_message.Message):
+    """What to check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def template(self) -> Global___Template:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        template: Global___Template | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["template", b"template"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["template", b"template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LintTemplateRequest: _TypeAlias = LintTemplateRequest  # noqa: Y015
+
+@_typing.final
+class LintTemplateResponse(_message.Message):
+    """What was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___LintWarning]:
+        """What may be wrong."""
+
     @_builtins.property
     def variables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the variables its bodies use."""
@@ -142,16 +491,16 @@ class PutTemplateResponse(_message.Message):
     def __init__(
         self,
         *,
-        version: _builtins.int = ...,
+        warnings: _abc.Iterable[Global___LintWarning] | None = ...,
         variables: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["variables", b"variables", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["variables", b"variables", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutTemplateResponse: _TypeAlias = PutTemplateResponse  # noqa: Y015
+Global___LintTemplateResponse: _TypeAlias = LintTemplateResponse  # noqa: Y015
 
 @_typing.final
 class GetTemplateRequest(_message.Message):
@@ -205,16 +554,21 @@ Global___GetTemplateResponse: _TypeAlias = GetTemplateResponse  # noqa: Y015
 
 @_typing.final
 class ListTemplatesRequest(_message.Message):
-    """Nothing to choose."""
+    """Which templates."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    INCLUDE_ARCHIVED_FIELD_NUMBER: _builtins.int
+    include_archived: _builtins.bool
+    """Archived ones too."""
     def __init__(
         self,
+        *,
+        include_archived: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_archived", b"include_archived"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,6 +608,7 @@ class TemplateSummary(_message.Message):
     PUBLISHED_VERSION_FIELD_NUMBER: _builtins.int
     LATEST_VERSION_FIELD_NUMBER: _builtins.int
     LOCALES_FIELD_NUMBER: _builtins.int
+    ARCHIVED_AT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     published_version: _builtins.int
@@ -264,6 +619,10 @@ class TemplateSummary(_message.Message):
     def locales(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Locales of the newest version."""
 
+    @_builtins.property
+    def archived_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was archived; unset: it is not."""
+
     def __init__(
         self,
         *,
@@ -271,14 +630,301 @@ class TemplateSummary(_message.Message):
         published_version: _builtins.int = ...,
         latest_version: _builtins.int = ...,
         locales: _abc.Iterable[_builtins.str] | None = ...,
+        archived_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["archived_at", b"archived_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["latest_version", b"latest_version", "locales", b"locales", "name", b"name", "published_version", b"published_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_at", b"archived_at", "latest_version", b"latest_version", "locales", b"locales", "name", b"name", "published_version", b"published_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TemplateSummary: _TypeAlias = TemplateSummary  # noqa: Y015
+
+@_typing.final
+class ListTemplateVersionsRequest(_message.Message):
+    """Which template."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    BEFORE_VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required."""
+    page_size: _builtins.int
+    """1-200. Default 50."""
+    before_version: _builtins.int
+    """Only versions below this one; 0: from the newest."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        before_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_version", b"before_version", "name", b"name", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTemplateVersionsRequest: _TypeAlias = ListTemplateVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListTemplateVersionsResponse(_message.Message):
+    """Its versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateVersion]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___TemplateVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTemplateVersionsResponse: _TypeAlias = ListTemplateVersionsResponse  # noqa: Y015
+
+@_typing.final
+class TemplateVersion(_message.Message):
+    """One version at a glance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    PUBLISHED_AT_FIELD_NUMBER: _builtins.int
+    PUBLISHED_BY_FIELD_NUMBER: _builtins.int
+    LOCALES_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Its number."""
+    created_by: _builtins.str
+    """The API key that stored it; empty: not recorded."""
+    published: _builtins.bool
+    """It is the published one now."""
+    published_by: _builtins.str
+    """The API key that published it last."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was stored."""
+
+    @_builtins.property
+    def published_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was last published; unset: never, or not recorded."""
+
+    @_builtins.property
+    def locales(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its locales."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        created_by: _builtins.str = ...,
+        published: _builtins.bool = ...,
+        published_at: _timestamp_pb2.Timestamp | None = ...,
+        published_by: _builtins.str = ...,
+        locales: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "published_at", b"published_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "locales", b"locales", "published", b"published", "published_at", b"published_at", "published_by", b"published_by", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TemplateVersion: _TypeAlias = TemplateVersion  # noqa: Y015
+
+@_typing.final
+class ArchiveTemplateRequest(_message.Message):
+    """What to archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required."""
+    restore: _builtins.bool
+    """True: bring it back."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        restore: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "restore", b"restore"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveTemplateRequest: _TypeAlias = ArchiveTemplateRequest  # noqa: Y015
+
+@_typing.final
+class ArchiveTemplateResponse(_message.Message):
+    """Archived, or back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveTemplateResponse: _TypeAlias = ArchiveTemplateResponse  # noqa: Y015
+
+@_typing.final
+class PutPartialRequest(_message.Message):
+    """The partial to store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partial(self) -> Global___Partial:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        partial: Global___Partial | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partial", b"partial"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partial", b"partial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutPartialRequest: _TypeAlias = PutPartialRequest  # noqa: Y015
+
+@_typing.final
+class PutPartialResponse(_message.Message):
+    """What was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Its version."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutPartialResponse: _TypeAlias = PutPartialResponse  # noqa: Y015
+
+@_typing.final
+class GetPartialRequest(_message.Message):
+    """Which version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required."""
+    version: _builtins.int
+    """0: the newest."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPartialRequest: _TypeAlias = GetPartialRequest  # noqa: Y015
+
+@_typing.final
+class GetPartialResponse(_message.Message):
+    """One version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partial(self) -> Global___Partial:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        partial: Global___Partial | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partial", b"partial"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partial", b"partial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPartialResponse: _TypeAlias = GetPartialResponse  # noqa: Y015
+
+@_typing.final
+class ListPartialsRequest(_message.Message):
+    """Nothing to choose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPartialsRequest: _TypeAlias = ListPartialsRequest  # noqa: Y015
+
+@_typing.final
+class ListPartialsResponse(_message.Message):
+    """The app's partials."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTIALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partials(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartialVersion]:
+        """By name, each at its newest version."""
+
+    def __init__(
+        self,
+        *,
+        partials: _abc.Iterable[Global___PartialVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partials", b"partials"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPartialsResponse: _TypeAlias = ListPartialsResponse  # noqa: Y015
 
 @_typing.final
 class PublishTemplateRequest(_message.Message):
@@ -333,12 +979,15 @@ class PreviewTemplateRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required."""
     version: _builtins.int
     """0: the published one."""
     locale: _builtins.str
     """BCP 47. Default: the template's default."""
+    time_zone: _builtins.str
+    """Zone of the person, IANA name. Default: UTC."""
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
         """Values; unset: the samples."""
@@ -350,10 +999,11 @@ class PreviewTemplateRequest(_message.Message):
         version: _builtins.int = ...,
         locale: _builtins.str = ...,
         data: _struct_pb2.Struct | None = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "locale", b"locale", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "locale", b"locale", "name", b"name", "time_zone", b"time_zone", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

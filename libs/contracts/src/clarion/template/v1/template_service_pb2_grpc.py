@@ -55,6 +55,36 @@ class TemplateServiceStub:
                 request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PublishTemplateRequest.SerializeToString,
                 response_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PublishTemplateResponse.FromString,
                 _registered_method=True)
+        self.ListTemplateVersions = channel.unary_unary(
+                '/clarion.template.v1.TemplateService/ListTemplateVersions',
+                request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListTemplateVersionsRequest.SerializeToString,
+                response_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListTemplateVersionsResponse.FromString,
+                _registered_method=True)
+        self.ArchiveTemplate = channel.unary_unary(
+                '/clarion.template.v1.TemplateService/ArchiveTemplate',
+                request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ArchiveTemplateRequest.SerializeToString,
+                response_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ArchiveTemplateResponse.FromString,
+                _registered_method=True)
+        self.LintTemplate = channel.unary_unary(
+                '/clarion.template.v1.TemplateService/LintTemplate',
+                request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.LintTemplateRequest.SerializeToString,
+                response_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.LintTemplateResponse.FromString,
+                _registered_method=True)
+        self.PutPartial = channel.unary_unary(
+                '/clarion.template.v1.TemplateService/PutPartial',
+                request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PutPartialRequest.SerializeToString,
+                response_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PutPartialResponse.FromString,
+                _registered_method=True)
+        self.GetPartial = channel.unary_unary(
+                '/clarion.template.v1.TemplateService/GetPartial',
+                request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.GetPartialRequest.SerializeToString,
+                response_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.GetPartialResponse.FromString,
+                _registered_method=True)
+        self.ListPartials = channel.unary_unary(
+                '/clarion.template.v1.TemplateService/ListPartials',
+                request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListPartialsRequest.SerializeToString,
+                response_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListPartialsResponse.FromString,
+                _registered_method=True)
         self.PreviewTemplate = channel.unary_unary(
                 '/clarion.template.v1.TemplateService/PreviewTemplate',
                 request_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PreviewTemplateRequest.SerializeToString,
@@ -68,6 +98,7 @@ class TemplateServiceServicer:
 
     def PutTemplate(self, request, context):
         """Stores a new version and, unless told otherwise, publishes it. Storing the published version again changes nothing.
+        Partials and the layout are put in and MJML becomes HTML here, so a version never changes afterwards.
         Errors: INVALID_FIELD, TEMPLATE_INVALID, MISSING_VARIABLE (a sample lacks a variable).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -95,8 +126,53 @@ class TemplateServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTemplateVersions(self, request, context):
+        """Lists the versions of a template, newest first, with who stored and published them. Errors: TEMPLATE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ArchiveTemplate(self, request, context):
+        """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
+        accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LintTemplate(self, request, context):
+        """Checks a template as PutTemplate does, without storing it. Errors: as PutTemplate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutPartial(self, request, context):
+        """Stores a new version of a partial of the app. Templates take it up when they are stored again. Storing the newest version
+        again changes nothing. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPartial(self, request, context):
+        """Gives one version of a partial. Errors: TEMPLATE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPartials(self, request, context):
+        """Lists the app's partials by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PreviewTemplate(self, request, context):
-        """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE.
+        """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
+        type).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +200,36 @@ def add_TemplateServiceServicer_to_server(servicer, server):
                     servicer.PublishTemplate,
                     request_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PublishTemplateRequest.FromString,
                     response_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PublishTemplateResponse.SerializeToString,
+            ),
+            'ListTemplateVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTemplateVersions,
+                    request_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListTemplateVersionsRequest.FromString,
+                    response_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListTemplateVersionsResponse.SerializeToString,
+            ),
+            'ArchiveTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveTemplate,
+                    request_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ArchiveTemplateRequest.FromString,
+                    response_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ArchiveTemplateResponse.SerializeToString,
+            ),
+            'LintTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.LintTemplate,
+                    request_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.LintTemplateRequest.FromString,
+                    response_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.LintTemplateResponse.SerializeToString,
+            ),
+            'PutPartial': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPartial,
+                    request_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PutPartialRequest.FromString,
+                    response_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.PutPartialResponse.SerializeToString,
+            ),
+            'GetPartial': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPartial,
+                    request_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.GetPartialRequest.FromString,
+                    response_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.GetPartialResponse.SerializeToString,
+            ),
+            'ListPartials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPartials,
+                    request_deserializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListPartialsRequest.FromString,
+                    response_serializer=clarion_dot_template_dot_v1_dot_template__service__pb2.ListPartialsResponse.SerializeToString,
             ),
             'PreviewTemplate': grpc.unary_unary_rpc_method_handler(
                     servicer.PreviewTemplate,
@@ -240,6 +346,168 @@ class TemplateService:
             '/clarion.template.v1.TemplateService/PublishTemplate',
             clarion_dot_template_dot_v1_dot_template__service__pb2.PublishTemplateRequest.SerializeToString,
             clarion_dot_template_dot_v1_dot_template__service__pb2.PublishTemplateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTemplateVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.template.v1.TemplateService/ListTemplateVersions',
+            clarion_dot_template_dot_v1_dot_template__service__pb2.ListTemplateVersionsRequest.SerializeToString,
+            clarion_dot_template_dot_v1_dot_template__service__pb2.ListTemplateVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.template.v1.TemplateService/ArchiveTemplate',
+            clarion_dot_template_dot_v1_dot_template__service__pb2.ArchiveTemplateRequest.SerializeToString,
+            clarion_dot_template_dot_v1_dot_template__service__pb2.ArchiveTemplateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LintTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.template.v1.TemplateService/LintTemplate',
+            clarion_dot_template_dot_v1_dot_template__service__pb2.LintTemplateRequest.SerializeToString,
+            clarion_dot_template_dot_v1_dot_template__service__pb2.LintTemplateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutPartial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.template.v1.TemplateService/PutPartial',
+            clarion_dot_template_dot_v1_dot_template__service__pb2.PutPartialRequest.SerializeToString,
+            clarion_dot_template_dot_v1_dot_template__service__pb2.PutPartialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPartial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.template.v1.TemplateService/GetPartial',
+            clarion_dot_template_dot_v1_dot_template__service__pb2.GetPartialRequest.SerializeToString,
+            clarion_dot_template_dot_v1_dot_template__service__pb2.GetPartialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPartials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.template.v1.TemplateService/ListPartials',
+            clarion_dot_template_dot_v1_dot_template__service__pb2.ListPartialsRequest.SerializeToString,
+            clarion_dot_template_dot_v1_dot_template__service__pb2.ListPartialsResponse.FromString,
             options,
             channel_credentials,
             insecure,

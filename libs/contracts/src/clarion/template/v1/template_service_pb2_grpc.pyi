@@ -35,6 +35,7 @@ class TemplateServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TemplateServiceAsyncStub: ...
     PutTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.PutTemplateRequest, _template_service_pb2.PutTemplateResponse]
     """Stores a new version and, unless told otherwise, publishes it. Storing the published version again changes nothing.
+    Partials and the layout are put in and MJML becomes HTML here, so a version never changes afterwards.
     Errors: INVALID_FIELD, TEMPLATE_INVALID, MISSING_VARIABLE (a sample lacks a variable).
     """
     GetTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.GetTemplateRequest, _template_service_pb2.GetTemplateResponse]
@@ -43,8 +44,26 @@ class TemplateServiceStub:
     """Lists the app's templates by name."""
     PublishTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.PublishTemplateRequest, _template_service_pb2.PublishTemplateResponse]
     """Publishes a stored version (also an older one: roll back). Idempotent. Errors: TEMPLATE_NOT_FOUND."""
+    ListTemplateVersions: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.ListTemplateVersionsRequest, _template_service_pb2.ListTemplateVersionsResponse]
+    """Lists the versions of a template, newest first, with who stored and published them. Errors: TEMPLATE_NOT_FOUND."""
+    ArchiveTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.ArchiveTemplateRequest, _template_service_pb2.ArchiveTemplateResponse]
+    """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
+    accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+    """
+    LintTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.LintTemplateRequest, _template_service_pb2.LintTemplateResponse]
+    """Checks a template as PutTemplate does, without storing it. Errors: as PutTemplate."""
+    PutPartial: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.PutPartialRequest, _template_service_pb2.PutPartialResponse]
+    """Stores a new version of a partial of the app. Templates take it up when they are stored again. Storing the newest version
+    again changes nothing. Errors: INVALID_FIELD.
+    """
+    GetPartial: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.GetPartialRequest, _template_service_pb2.GetPartialResponse]
+    """Gives one version of a partial. Errors: TEMPLATE_NOT_FOUND."""
+    ListPartials: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.ListPartialsRequest, _template_service_pb2.ListPartialsResponse]
+    """Lists the app's partials by name."""
     PreviewTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.PreviewTemplateRequest, _template_service_pb2.PreviewTemplateResponse]
-    """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE."""
+    """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
+    type).
+    """
 
 @_typing.type_check_only
 class TemplateServiceAsyncStub(TemplateServiceStub):
@@ -53,6 +72,7 @@ class TemplateServiceAsyncStub(TemplateServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.PutTemplateRequest, _template_service_pb2.PutTemplateResponse]  # type: ignore[assignment]
     """Stores a new version and, unless told otherwise, publishes it. Storing the published version again changes nothing.
+    Partials and the layout are put in and MJML becomes HTML here, so a version never changes afterwards.
     Errors: INVALID_FIELD, TEMPLATE_INVALID, MISSING_VARIABLE (a sample lacks a variable).
     """
     GetTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.GetTemplateRequest, _template_service_pb2.GetTemplateResponse]  # type: ignore[assignment]
@@ -61,8 +81,26 @@ class TemplateServiceAsyncStub(TemplateServiceStub):
     """Lists the app's templates by name."""
     PublishTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.PublishTemplateRequest, _template_service_pb2.PublishTemplateResponse]  # type: ignore[assignment]
     """Publishes a stored version (also an older one: roll back). Idempotent. Errors: TEMPLATE_NOT_FOUND."""
+    ListTemplateVersions: _aio.UnaryUnaryMultiCallable[_template_service_pb2.ListTemplateVersionsRequest, _template_service_pb2.ListTemplateVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a template, newest first, with who stored and published them. Errors: TEMPLATE_NOT_FOUND."""
+    ArchiveTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.ArchiveTemplateRequest, _template_service_pb2.ArchiveTemplateResponse]  # type: ignore[assignment]
+    """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
+    accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+    """
+    LintTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.LintTemplateRequest, _template_service_pb2.LintTemplateResponse]  # type: ignore[assignment]
+    """Checks a template as PutTemplate does, without storing it. Errors: as PutTemplate."""
+    PutPartial: _aio.UnaryUnaryMultiCallable[_template_service_pb2.PutPartialRequest, _template_service_pb2.PutPartialResponse]  # type: ignore[assignment]
+    """Stores a new version of a partial of the app. Templates take it up when they are stored again. Storing the newest version
+    again changes nothing. Errors: INVALID_FIELD.
+    """
+    GetPartial: _aio.UnaryUnaryMultiCallable[_template_service_pb2.GetPartialRequest, _template_service_pb2.GetPartialResponse]  # type: ignore[assignment]
+    """Gives one version of a partial. Errors: TEMPLATE_NOT_FOUND."""
+    ListPartials: _aio.UnaryUnaryMultiCallable[_template_service_pb2.ListPartialsRequest, _template_service_pb2.ListPartialsResponse]  # type: ignore[assignment]
+    """Lists the app's partials by name."""
     PreviewTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.PreviewTemplateRequest, _template_service_pb2.PreviewTemplateResponse]  # type: ignore[assignment]
-    """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE."""
+    """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
+    type).
+    """
 
 class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
     """Administration of an app's templates. A version never changes once stored."""
@@ -74,6 +112,7 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_template_service_pb2.PutTemplateResponse, _abc.Awaitable[_template_service_pb2.PutTemplateResponse]]:
         """Stores a new version and, unless told otherwise, publishes it. Storing the published version again changes nothing.
+        Partials and the layout are put in and MJML becomes HTML here, so a version never changes afterwards.
         Errors: INVALID_FIELD, TEMPLATE_INVALID, MISSING_VARIABLE (a sample lacks a variable).
         """
 
@@ -102,11 +141,65 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
         """Publishes a stored version (also an older one: roll back). Idempotent. Errors: TEMPLATE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def ListTemplateVersions(
+        self,
+        request: _template_service_pb2.ListTemplateVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_template_service_pb2.ListTemplateVersionsResponse, _abc.Awaitable[_template_service_pb2.ListTemplateVersionsResponse]]:
+        """Lists the versions of a template, newest first, with who stored and published them. Errors: TEMPLATE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ArchiveTemplate(
+        self,
+        request: _template_service_pb2.ArchiveTemplateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_template_service_pb2.ArchiveTemplateResponse, _abc.Awaitable[_template_service_pb2.ArchiveTemplateResponse]]:
+        """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
+        accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def LintTemplate(
+        self,
+        request: _template_service_pb2.LintTemplateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_template_service_pb2.LintTemplateResponse, _abc.Awaitable[_template_service_pb2.LintTemplateResponse]]:
+        """Checks a template as PutTemplate does, without storing it. Errors: as PutTemplate."""
+
+    @_abc_1.abstractmethod
+    def PutPartial(
+        self,
+        request: _template_service_pb2.PutPartialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_template_service_pb2.PutPartialResponse, _abc.Awaitable[_template_service_pb2.PutPartialResponse]]:
+        """Stores a new version of a partial of the app. Templates take it up when they are stored again. Storing the newest version
+        again changes nothing. Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPartial(
+        self,
+        request: _template_service_pb2.GetPartialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_template_service_pb2.GetPartialResponse, _abc.Awaitable[_template_service_pb2.GetPartialResponse]]:
+        """Gives one version of a partial. Errors: TEMPLATE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListPartials(
+        self,
+        request: _template_service_pb2.ListPartialsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_template_service_pb2.ListPartialsResponse, _abc.Awaitable[_template_service_pb2.ListPartialsResponse]]:
+        """Lists the app's partials by name."""
+
+    @_abc_1.abstractmethod
     def PreviewTemplate(
         self,
         request: _template_service_pb2.PreviewTemplateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_template_service_pb2.PreviewTemplateResponse, _abc.Awaitable[_template_service_pb2.PreviewTemplateResponse]]:
-        """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE."""
+        """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
+        type).
+        """
 
 def add_TemplateServiceServicer_to_server(servicer: TemplateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

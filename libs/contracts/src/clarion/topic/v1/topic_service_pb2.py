@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$clarion/topic/v1/topic_service.proto\x12\x10\x63larion.topic.v1\x1a clarion/options/v1/options.proto\"8\n\x10SubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x15\n\rrecipient_ids\x18\x02 \x03(\t\"\"\n\x11SubscribeResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\":\n\x12UnsubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x15\n\rrecipient_ids\x18\x02 \x03(\t\"&\n\x13UnsubscribeResponse\x12\x0f\n\x07removed\x18\x01 \x01(\r2\x8a\x02\n\x0cTopicService\x12q\n\tSubscribe\x12\".clarion.topic.v1.SubscribeRequest\x1a#.clarion.topic.v1.SubscribeResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x10\x12w\n\x0bUnsubscribe\x12$.clarion.topic.v1.UnsubscribeRequest\x1a%.clarion.topic.v1.UnsubscribeResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x10\x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$clarion/topic/v1/topic_service.proto\x12\x10\x63larion.topic.v1\x1a clarion/options/v1/options.proto\"8\n\x10SubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x15\n\rrecipient_ids\x18\x02 \x03(\t\"3\n\x11SubscribeResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\x12\x0f\n\x07unknown\x18\x02 \x03(\r\":\n\x12UnsubscribeRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x15\n\rrecipient_ids\x18\x02 \x03(\t\"&\n\x13UnsubscribeResponse\x12\x0f\n\x07removed\x18\x01 \x01(\r\"(\n\x17\x43ountSubscribersRequest\x12\r\n\x05topic\x18\x01 \x01(\t\")\n\x18\x43ountSubscribersResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"P\n\x11ListTopicsRequest\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"=\n\x12ListTopicsResponse\x12\x0e\n\x06topics\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x87\x04\n\x0cTopicService\x12q\n\tSubscribe\x12\".clarion.topic.v1.SubscribeRequest\x1a#.clarion.topic.v1.SubscribeResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x10\x12w\n\x0bUnsubscribe\x12$.clarion.topic.v1.UnsubscribeRequest\x1a%.clarion.topic.v1.UnsubscribeResponse\"\x1b\xaa\xbb\x18\x17\n\x0frecipient:write\x10\x01\x18\x80\x80\x10\x12\x85\x01\n\x10\x43ountSubscribers\x12).clarion.topic.v1.CountSubscribersRequest\x1a*.clarion.topic.v1.CountSubscribersResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x12s\n\nListTopics\x12#.clarion.topic.v1.ListTopicsRequest\x1a$.clarion.topic.v1.ListTopicsResponse\"\x1a\xaa\xbb\x18\x16\n\x0frecipient:write\x10\x01\x18\x80 \x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,14 +38,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOPICSERVICE'].methods_by_name['Subscribe']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\020'
   _globals['_TOPICSERVICE'].methods_by_name['Unsubscribe']._loaded_options = None
   _globals['_TOPICSERVICE'].methods_by_name['Unsubscribe']._serialized_options = b'\252\273\030\027\n\017recipient:write\020\001\030\200\200\020'
+  _globals['_TOPICSERVICE'].methods_by_name['CountSubscribers']._loaded_options = None
+  _globals['_TOPICSERVICE'].methods_by_name['CountSubscribers']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
+  _globals['_TOPICSERVICE'].methods_by_name['ListTopics']._loaded_options = None
+  _globals['_TOPICSERVICE'].methods_by_name['ListTopics']._serialized_options = b'\252\273\030\026\n\017recipient:write\020\001\030\200 '
   _globals['_SUBSCRIBEREQUEST']._serialized_start=92
   _globals['_SUBSCRIBEREQUEST']._serialized_end=148
   _globals['_SUBSCRIBERESPONSE']._serialized_start=150
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=184
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=186
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=244
-  _globals['_UNSUBSCRIBERESPONSE']._serialized_start=246
-  _globals['_UNSUBSCRIBERESPONSE']._serialized_end=284
-  _globals['_TOPICSERVICE']._serialized_start=287
-  _globals['_TOPICSERVICE']._serialized_end=553
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=201
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=203
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=261
+  _globals['_UNSUBSCRIBERESPONSE']._serialized_start=263
+  _globals['_UNSUBSCRIBERESPONSE']._serialized_end=301
+  _globals['_COUNTSUBSCRIBERSREQUEST']._serialized_start=303
+  _globals['_COUNTSUBSCRIBERSREQUEST']._serialized_end=343
+  _globals['_COUNTSUBSCRIBERSRESPONSE']._serialized_start=345
+  _globals['_COUNTSUBSCRIBERSRESPONSE']._serialized_end=386
+  _globals['_LISTTOPICSREQUEST']._serialized_start=388
+  _globals['_LISTTOPICSREQUEST']._serialized_end=468
+  _globals['_LISTTOPICSRESPONSE']._serialized_start=470
+  _globals['_LISTTOPICSRESPONSE']._serialized_end=531
+  _globals['_TOPICSERVICE']._serialized_start=534
+  _globals['_TOPICSERVICE']._serialized_end=1053
 # @@protoc_insertion_point(module_scope)

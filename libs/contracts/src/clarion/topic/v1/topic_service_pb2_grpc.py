@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TopicServiceStub:
-    """Subscriptions to topics. Not built yet: every method answers NOT_BUILT.
+    """Subscriptions to topics. A topic needs no declaration: it has whoever subscribed, or no one.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,20 @@ class TopicServiceStub:
                 request_serializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.UnsubscribeRequest.SerializeToString,
                 response_deserializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.UnsubscribeResponse.FromString,
                 _registered_method=True)
+        self.CountSubscribers = channel.unary_unary(
+                '/clarion.topic.v1.TopicService/CountSubscribers',
+                request_serializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.CountSubscribersRequest.SerializeToString,
+                response_deserializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.CountSubscribersResponse.FromString,
+                _registered_method=True)
+        self.ListTopics = channel.unary_unary(
+                '/clarion.topic.v1.TopicService/ListTopics',
+                request_serializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.ListTopicsRequest.SerializeToString,
+                response_deserializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.ListTopicsResponse.FromString,
+                _registered_method=True)
 
 
 class TopicServiceServicer:
-    """Subscriptions to topics. Not built yet: every method answers NOT_BUILT.
+    """Subscriptions to topics. A topic needs no declaration: it has whoever subscribed, or no one.
     """
 
     def Subscribe(self, request, context):
@@ -60,6 +70,20 @@ class TopicServiceServicer:
 
     def Unsubscribe(self, request, context):
         """Unsubscribes recipients. Idempotent. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountSubscribers(self, request, context):
+        """Counts the subscribers of a topic; of one that nobody subscribes to there are 0. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTopics(self, request, context):
+        """Lists a recipient's topics by name. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +102,16 @@ def add_TopicServiceServicer_to_server(servicer, server):
                     request_deserializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.UnsubscribeRequest.FromString,
                     response_serializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.UnsubscribeResponse.SerializeToString,
             ),
+            'CountSubscribers': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountSubscribers,
+                    request_deserializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.CountSubscribersRequest.FromString,
+                    response_serializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.CountSubscribersResponse.SerializeToString,
+            ),
+            'ListTopics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTopics,
+                    request_deserializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.ListTopicsRequest.FromString,
+                    response_serializer=clarion_dot_topic_dot_v1_dot_topic__service__pb2.ListTopicsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'clarion.topic.v1.TopicService', rpc_method_handlers)
@@ -87,7 +121,7 @@ def add_TopicServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TopicService:
-    """Subscriptions to topics. Not built yet: every method answers NOT_BUILT.
+    """Subscriptions to topics. A topic needs no declaration: it has whoever subscribed, or no one.
     """
 
     @staticmethod
@@ -134,6 +168,60 @@ class TopicService:
             '/clarion.topic.v1.TopicService/Unsubscribe',
             clarion_dot_topic_dot_v1_dot_topic__service__pb2.UnsubscribeRequest.SerializeToString,
             clarion_dot_topic_dot_v1_dot_topic__service__pb2.UnsubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountSubscribers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.topic.v1.TopicService/CountSubscribers',
+            clarion_dot_topic_dot_v1_dot_topic__service__pb2.CountSubscribersRequest.SerializeToString,
+            clarion_dot_topic_dot_v1_dot_topic__service__pb2.CountSubscribersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTopics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.topic.v1.TopicService/ListTopics',
+            clarion_dot_topic_dot_v1_dot_topic__service__pb2.ListTopicsRequest.SerializeToString,
+            clarion_dot_topic_dot_v1_dot_topic__service__pb2.ListTopicsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TopicServiceStub:
-    """Subscriptions to topics. Not built yet: every method answers NOT_BUILT."""
+    """Subscriptions to topics. A topic needs no declaration: it has whoever subscribed, or no one."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +37,27 @@ class TopicServiceStub:
     """Subscribes recipients. Idempotent. Errors: INVALID_FIELD."""
     Unsubscribe: _grpc.UnaryUnaryMultiCallable[_topic_service_pb2.UnsubscribeRequest, _topic_service_pb2.UnsubscribeResponse]
     """Unsubscribes recipients. Idempotent. Errors: INVALID_FIELD."""
+    CountSubscribers: _grpc.UnaryUnaryMultiCallable[_topic_service_pb2.CountSubscribersRequest, _topic_service_pb2.CountSubscribersResponse]
+    """Counts the subscribers of a topic; of one that nobody subscribes to there are 0. Errors: INVALID_FIELD."""
+    ListTopics: _grpc.UnaryUnaryMultiCallable[_topic_service_pb2.ListTopicsRequest, _topic_service_pb2.ListTopicsResponse]
+    """Lists a recipient's topics by name. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD."""
 
 @_typing.type_check_only
 class TopicServiceAsyncStub(TopicServiceStub):
-    """Subscriptions to topics. Not built yet: every method answers NOT_BUILT."""
+    """Subscriptions to topics. A topic needs no declaration: it has whoever subscribed, or no one."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Subscribe: _aio.UnaryUnaryMultiCallable[_topic_service_pb2.SubscribeRequest, _topic_service_pb2.SubscribeResponse]  # type: ignore[assignment]
     """Subscribes recipients. Idempotent. Errors: INVALID_FIELD."""
     Unsubscribe: _aio.UnaryUnaryMultiCallable[_topic_service_pb2.UnsubscribeRequest, _topic_service_pb2.UnsubscribeResponse]  # type: ignore[assignment]
     """Unsubscribes recipients. Idempotent. Errors: INVALID_FIELD."""
+    CountSubscribers: _aio.UnaryUnaryMultiCallable[_topic_service_pb2.CountSubscribersRequest, _topic_service_pb2.CountSubscribersResponse]  # type: ignore[assignment]
+    """Counts the subscribers of a topic; of one that nobody subscribes to there are 0. Errors: INVALID_FIELD."""
+    ListTopics: _aio.UnaryUnaryMultiCallable[_topic_service_pb2.ListTopicsRequest, _topic_service_pb2.ListTopicsResponse]  # type: ignore[assignment]
+    """Lists a recipient's topics by name. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD."""
 
 class TopicServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Subscriptions to topics. Not built yet: every method answers NOT_BUILT."""
+    """Subscriptions to topics. A topic needs no declaration: it has whoever subscribed, or no one."""
 
     @_abc_1.abstractmethod
     def Subscribe(
@@ -66,5 +74,21 @@ class TopicServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_topic_service_pb2.UnsubscribeResponse, _abc.Awaitable[_topic_service_pb2.UnsubscribeResponse]]:
         """Unsubscribes recipients. Idempotent. Errors: INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def CountSubscribers(
+        self,
+        request: _topic_service_pb2.CountSubscribersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_topic_service_pb2.CountSubscribersResponse, _abc.Awaitable[_topic_service_pb2.CountSubscribersResponse]]:
+        """Counts the subscribers of a topic; of one that nobody subscribes to there are 0. Errors: INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def ListTopics(
+        self,
+        request: _topic_service_pb2.ListTopicsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_topic_service_pb2.ListTopicsResponse, _abc.Awaitable[_topic_service_pb2.ListTopicsResponse]]:
+        """Lists a recipient's topics by name. Errors: RECIPIENT_NOT_FOUND, INVALID_FIELD."""
 
 def add_TopicServiceServicer_to_server(servicer: TopicServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

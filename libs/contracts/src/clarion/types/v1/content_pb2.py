@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63larion/types/v1/content.proto\x12\x10\x63larion.types.v1\"\x8e\x01\n\x07\x43ontent\x12+\n\x04push\x18\x01 \x01(\x0b\x32\x1d.clarion.types.v1.PushContent\x12)\n\x03sms\x18\x02 \x01(\x0b\x32\x1c.clarion.types.v1.SmsContent\x12+\n\x04mail\x18\x03 \x01(\x0b\x32\x1d.clarion.types.v1.MailContent\"\xb8\x02\n\x0bPushContent\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\t\x12\x11\n\timage_url\x18\x03 \x01(\t\x12\x0c\n\x04link\x18\x04 \x01(\t\x12\x35\n\x04\x64\x61ta\x18\x05 \x03(\x0b\x32\'.clarion.types.v1.PushContent.DataEntry\x12)\n\x03ios\x18\x06 \x01(\x0b\x32\x1c.clarion.types.v1.IosOptions\x12\x31\n\x07\x61ndroid\x18\x07 \x01(\x0b\x32 .clarion.types.v1.AndroidOptions\x12)\n\x03web\x18\x08 \x01(\x0b\x32\x1c.clarion.types.v1.WebOptions\x1a+\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd3\x01\n\nIosOptions\x12\x10\n\x08subtitle\x18\x01 \x01(\t\x12\x12\n\x05\x62\x61\x64ge\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\r\n\x05sound\x18\x03 \x01(\t\x12\x11\n\tthread_id\x18\x04 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\x1a\n\x12interruption_level\x18\x06 \x01(\t\x12\x17\n\x0fmutable_content\x18\x07 \x01(\x08\x12\x19\n\x11\x63ontent_available\x18\x08 \x01(\x08\x12\x11\n\tpush_type\x18\t \x01(\tB\x08\n\x06_badge\"p\n\x0e\x41ndroidOptions\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0c\n\x04icon\x18\x02 \x01(\t\x12\r\n\x05\x63olor\x18\x03 \x01(\t\x12\r\n\x05sound\x18\x04 \x01(\t\x12\x0b\n\x03tag\x18\x05 \x01(\t\x12\x11\n\tdata_only\x18\x06 \x01(\x08\"H\n\nWebOptions\x12\x10\n\x08icon_url\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x1b\n\x13require_interaction\x18\x03 \x01(\x08\"\x1a\n\nSmsContent\x12\x0c\n\x04text\x18\x01 \x01(\t\":\n\x0bMailContent\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63larion/types/v1/content.proto\x12\x10\x63larion.types.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x8e\x01\n\x07\x43ontent\x12+\n\x04push\x18\x01 \x01(\x0b\x32\x1d.clarion.types.v1.PushContent\x12)\n\x03sms\x18\x02 \x01(\x0b\x32\x1c.clarion.types.v1.SmsContent\x12+\n\x04mail\x18\x03 \x01(\x0b\x32\x1d.clarion.types.v1.MailContent\"\xe7\x02\n\x0bPushContent\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\t\x12\x11\n\timage_url\x18\x03 \x01(\t\x12\x0c\n\x04link\x18\x04 \x01(\t\x12\x35\n\x04\x64\x61ta\x18\x05 \x03(\x0b\x32\'.clarion.types.v1.PushContent.DataEntry\x12)\n\x03ios\x18\x06 \x01(\x0b\x32\x1c.clarion.types.v1.IosOptions\x12\x31\n\x07\x61ndroid\x18\x07 \x01(\x0b\x32 .clarion.types.v1.AndroidOptions\x12)\n\x03web\x18\x08 \x01(\x0b\x32\x1c.clarion.types.v1.WebOptions\x12-\n\x07\x61\x63tions\x18\t \x03(\x0b\x32\x1c.clarion.types.v1.PushAction\x1a+\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\nPushAction\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04link\x18\x03 \x01(\t\x12\x10\n\x08icon_url\x18\x04 \x01(\t\"L\n\x0cPushOverride\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\t\x12\x11\n\timage_url\x18\x03 \x01(\t\x12\x0c\n\x04link\x18\x04 \x01(\t\"\xdd\x02\n\nIosOptions\x12\x10\n\x08subtitle\x18\x01 \x01(\t\x12\x12\n\x05\x62\x61\x64ge\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\r\n\x05sound\x18\x03 \x01(\t\x12\x11\n\tthread_id\x18\x04 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\x1a\n\x12interruption_level\x18\x06 \x01(\t\x12\x17\n\x0fmutable_content\x18\x07 \x01(\x08\x12\x19\n\x11\x63ontent_available\x18\x08 \x01(\x08\x12\x11\n\tpush_type\x18\t \x01(\t\x12$\n\x03\x61ps\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1c\n\x0frelevance_score\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x30\n\x08override\x18\x0c \x01(\x0b\x32\x1e.clarion.types.v1.PushOverrideB\x08\n\x06_badgeB\x12\n\x10_relevance_score\"\x94\x02\n\x0e\x41ndroidOptions\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0c\n\x04icon\x18\x02 \x01(\t\x12\r\n\x05\x63olor\x18\x03 \x01(\t\x12\r\n\x05sound\x18\x04 \x01(\t\x12\x0b\n\x03tag\x18\x05 \x01(\t\x12\x11\n\tdata_only\x18\x06 \x01(\x08\x12\x14\n\x0c\x63lick_action\x18\x07 \x01(\t\x12\x12\n\nvisibility\x18\x08 \x01(\t\x12\x1f\n\x12notification_count\x18\t \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06sticky\x18\n \x01(\x08\x12\x30\n\x08override\x18\x0b \x01(\x0b\x32\x1e.clarion.types.v1.PushOverrideB\x15\n\x13_notification_count\"\xaf\x01\n\nWebOptions\x12\x10\n\x08icon_url\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x1b\n\x13require_interaction\x18\x03 \x01(\x08\x12\x11\n\tbadge_url\x18\x04 \x01(\t\x12\x0e\n\x06silent\x18\x05 \x01(\x08\x12\x10\n\x08renotify\x18\x06 \x01(\x08\x12\x30\n\x08override\x18\x07 \x01(\x0b\x32\x1e.clarion.types.v1.PushOverride\"\x1a\n\nSmsContent\x12\x0c\n\x04text\x18\x01 \x01(\t\":\n\x0bMailContent\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\t\"]\n\x0eMailAttachment\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\x12\n\ncontent_id\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +34,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PUSHCONTENT_DATAENTRY']._loaded_options = None
   _globals['_PUSHCONTENT_DATAENTRY']._serialized_options = b'8\001'
-  _globals['_CONTENT']._serialized_start=53
-  _globals['_CONTENT']._serialized_end=195
-  _globals['_PUSHCONTENT']._serialized_start=198
-  _globals['_PUSHCONTENT']._serialized_end=510
-  _globals['_PUSHCONTENT_DATAENTRY']._serialized_start=467
-  _globals['_PUSHCONTENT_DATAENTRY']._serialized_end=510
-  _globals['_IOSOPTIONS']._serialized_start=513
-  _globals['_IOSOPTIONS']._serialized_end=724
-  _globals['_ANDROIDOPTIONS']._serialized_start=726
-  _globals['_ANDROIDOPTIONS']._serialized_end=838
-  _globals['_WEBOPTIONS']._serialized_start=840
-  _globals['_WEBOPTIONS']._serialized_end=912
-  _globals['_SMSCONTENT']._serialized_start=914
-  _globals['_SMSCONTENT']._serialized_end=940
-  _globals['_MAILCONTENT']._serialized_start=942
-  _globals['_MAILCONTENT']._serialized_end=1000
+  _globals['_CONTENT']._serialized_start=83
+  _globals['_CONTENT']._serialized_end=225
+  _globals['_PUSHCONTENT']._serialized_start=228
+  _globals['_PUSHCONTENT']._serialized_end=587
+  _globals['_PUSHCONTENT_DATAENTRY']._serialized_start=544
+  _globals['_PUSHCONTENT_DATAENTRY']._serialized_end=587
+  _globals['_PUSHACTION']._serialized_start=589
+  _globals['_PUSHACTION']._serialized_end=660
+  _globals['_PUSHOVERRIDE']._serialized_start=662
+  _globals['_PUSHOVERRIDE']._serialized_end=738
+  _globals['_IOSOPTIONS']._serialized_start=741
+  _globals['_IOSOPTIONS']._serialized_end=1090
+  _globals['_ANDROIDOPTIONS']._serialized_start=1093
+  _globals['_ANDROIDOPTIONS']._serialized_end=1369
+  _globals['_WEBOPTIONS']._serialized_start=1372
+  _globals['_WEBOPTIONS']._serialized_end=1547
+  _globals['_SMSCONTENT']._serialized_start=1549
+  _globals['_SMSCONTENT']._serialized_end=1575
+  _globals['_MAILCONTENT']._serialized_start=1577
+  _globals['_MAILCONTENT']._serialized_end=1635
+  _globals['_MAILATTACHMENT']._serialized_start=1637
+  _globals['_MAILATTACHMENT']._serialized_end=1730
 # @@protoc_insertion_point(module_scope)

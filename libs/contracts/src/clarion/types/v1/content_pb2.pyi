@@ -6,6 +6,7 @@ What a person reads: one model for all channels, with options per platform."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -90,6 +91,7 @@ class PushContent(_message.Message):
     IOS_FIELD_NUMBER: _builtins.int
     ANDROID_FIELD_NUMBER: _builtins.int
     WEB_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """Headline, ≤ 512 bytes."""
     body: _builtins.str
@@ -114,6 +116,10 @@ class PushContent(_message.Message):
     def web(self) -> Global___WebOptions:
         """Only for browsers. Optional."""
 
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PushAction]:
+        """Buttons, ≤ 3. iOS shows the buttons that the app registered for `ios.category`; ours travel in its data."""
+
     def __init__(
         self,
         *,
@@ -125,14 +131,83 @@ class PushContent(_message.Message):
         ios: Global___IosOptions | None = ...,
         android: Global___AndroidOptions | None = ...,
         web: Global___WebOptions | None = ...,
+        actions: _abc.Iterable[Global___PushAction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["android", b"android", "ios", b"ios", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["android", b"android", "body", b"body", "data", b"data", "image_url", b"image_url", "ios", b"ios", "link", b"link", "title", b"title", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "android", b"android", "body", b"body", "data", b"data", "image_url", b"image_url", "ios", b"ios", "link", b"link", "title", b"title", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PushContent: _TypeAlias = PushContent  # noqa: Y015
+
+@_typing.final
+class PushAction(_message.Message):
+    """A button of a push notification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    ICON_URL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """What the app is told when it is pressed, 1-64 bytes, no two alike. Required."""
+    title: _builtins.str
+    """Its label, 1-64 bytes. Required."""
+    link: _builtins.str
+    """Where it leads: https URL or an app's own scheme, ≤ 2,048 bytes. Optional."""
+    icon_url: _builtins.str
+    """https URL of its picture (browsers). Optional."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        link: _builtins.str = ...,
+        icon_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["icon_url", b"icon_url", "id", b"id", "link", b"link", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushAction: _TypeAlias = PushAction  # noqa: Y015
+
+@_typing.final
+class PushOverride(_message.Message):
+    """What one platform shows instead of the common content; empty fields change nothing. The limits are those of PushContent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    IMAGE_URL_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Headline."""
+    body: _builtins.str
+    """Text."""
+    image_url: _builtins.str
+    """https URL of a picture."""
+    link: _builtins.str
+    """Where a tap leads."""
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        body: _builtins.str = ...,
+        image_url: _builtins.str = ...,
+        link: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "image_url", b"image_url", "link", b"link", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushOverride: _TypeAlias = PushOverride  # noqa: Y015
 
 @_typing.final
 class IosOptions(_message.Message):
@@ -149,6 +224,9 @@ class IosOptions(_message.Message):
     MUTABLE_CONTENT_FIELD_NUMBER: _builtins.int
     CONTENT_AVAILABLE_FIELD_NUMBER: _builtins.int
     PUSH_TYPE_FIELD_NUMBER: _builtins.int
+    APS_FIELD_NUMBER: _builtins.int
+    RELEVANCE_SCORE_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
     subtitle: _builtins.str
     """Second headline, ≤ 512 bytes."""
     badge: _builtins.int
@@ -169,6 +247,18 @@ class IosOptions(_message.Message):
     """`apns-push-type`: alert (default), background, voip, complication, fileprovider, location, liveactivity,
     pushtotalk, widgets, controls, mdm.
     """
+    relevance_score: _builtins.float
+    """How relevant it is among the app's others, 0-1."""
+    @_builtins.property
+    def aps(self) -> _struct_pb2.Struct:
+        """Further keys of the `aps` dictionary as Apple documents them, e.g. `event` and `content-state` of a live activity.
+        A key that another field sets is refused. Optional.
+        """
+
+    @_builtins.property
+    def override(self) -> Global___PushOverride:
+        """Shown on iOS instead of the common content. Optional."""
+
     def __init__(
         self,
         *,
@@ -181,14 +271,22 @@ class IosOptions(_message.Message):
         mutable_content: _builtins.bool = ...,
         content_available: _builtins.bool = ...,
         push_type: _builtins.str = ...,
+        aps: _struct_pb2.Struct | None = ...,
+        relevance_score: _builtins.float | None = ...,
+        override: Global___PushOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "badge", b"badge"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "_relevance_score", b"_relevance_score", "aps", b"aps", "badge", b"badge", "override", b"override", "relevance_score", b"relevance_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "badge", b"badge", "category", b"category", "content_available", b"content_available", "interruption_level", b"interruption_level", "mutable_content", b"mutable_content", "push_type", b"push_type", "sound", b"sound", "subtitle", b"subtitle", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "_relevance_score", b"_relevance_score", "aps", b"aps", "badge", b"badge", "category", b"category", "content_available", b"content_available", "interruption_level", b"interruption_level", "mutable_content", b"mutable_content", "override", b"override", "push_type", b"push_type", "relevance_score", b"relevance_score", "sound", b"sound", "subtitle", b"subtitle", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__badge: _TypeAlias = _typing.Literal["badge"]  # noqa: Y015
     _WhichOneofArgType__badge: _TypeAlias = _typing.Literal["_badge", b"_badge"]  # noqa: Y015
+    _WhichOneofReturnType__relevance_score: _TypeAlias = _typing.Literal["relevance_score"]  # noqa: Y015
+    _WhichOneofArgType__relevance_score: _TypeAlias = _typing.Literal["_relevance_score", b"_relevance_score"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__badge) -> _WhichOneofReturnType__badge | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relevance_score) -> _WhichOneofReturnType__relevance_score | None: ...
 
 Global___IosOptions: _TypeAlias = IosOptions  # noqa: Y015
 
@@ -204,6 +302,11 @@ class AndroidOptions(_message.Message):
     SOUND_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
     DATA_ONLY_FIELD_NUMBER: _builtins.int
+    CLICK_ACTION_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_COUNT_FIELD_NUMBER: _builtins.int
+    STICKY_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     """Notification channel of the app (Android 8+)."""
     icon: _builtins.str
@@ -216,6 +319,18 @@ class AndroidOptions(_message.Message):
     """Replaces a shown notification with the same tag."""
     data_only: _builtins.bool
     """Send as a data message: the app draws it."""
+    click_action: _builtins.str
+    """Activity that a tap starts."""
+    visibility: _builtins.str
+    """On the lock screen: private (default), public or secret."""
+    notification_count: _builtins.int
+    """Number of unread items on the app's icon; unset leaves it."""
+    sticky: _builtins.bool
+    """Stays until the person removes it or taps it."""
+    @_builtins.property
+    def override(self) -> Global___PushOverride:
+        """Shown on Android instead of the common content. Optional."""
+
     def __init__(
         self,
         *,
@@ -225,12 +340,19 @@ class AndroidOptions(_message.Message):
         sound: _builtins.str = ...,
         tag: _builtins.str = ...,
         data_only: _builtins.bool = ...,
+        click_action: _builtins.str = ...,
+        visibility: _builtins.str = ...,
+        notification_count: _builtins.int | None = ...,
+        sticky: _builtins.bool = ...,
+        override: Global___PushOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_notification_count", b"_notification_count", "notification_count", b"notification_count", "override", b"override"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "color", b"color", "data_only", b"data_only", "icon", b"icon", "sound", b"sound", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_notification_count", b"_notification_count", "channel_id", b"channel_id", "click_action", b"click_action", "color", b"color", "data_only", b"data_only", "icon", b"icon", "notification_count", b"notification_count", "override", b"override", "sound", b"sound", "sticky", b"sticky", "tag", b"tag", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__notification_count: _TypeAlias = _typing.Literal["notification_count"]  # noqa: Y015
+    _WhichOneofArgType__notification_count: _TypeAlias = _typing.Literal["_notification_count", b"_notification_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notification_count) -> _WhichOneofReturnType__notification_count | None: ...
 
 Global___AndroidOptions: _TypeAlias = AndroidOptions  # noqa: Y015
 
@@ -243,22 +365,40 @@ class WebOptions(_message.Message):
     ICON_URL_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
     REQUIRE_INTERACTION_FIELD_NUMBER: _builtins.int
+    BADGE_URL_FIELD_NUMBER: _builtins.int
+    SILENT_FIELD_NUMBER: _builtins.int
+    RENOTIFY_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
     icon_url: _builtins.str
     """https URL of an icon."""
     tag: _builtins.str
     """Replaces a shown notification with the same tag."""
     require_interaction: _builtins.bool
     """Stays until the person acts."""
+    badge_url: _builtins.str
+    """https URL of the small monochrome picture in a status bar."""
+    silent: _builtins.bool
+    """Makes no sound."""
+    renotify: _builtins.bool
+    """Alerts again although the tag is shown already; needs `tag`."""
+    @_builtins.property
+    def override(self) -> Global___PushOverride:
+        """Shown in browsers instead of the common content. Optional."""
+
     def __init__(
         self,
         *,
         icon_url: _builtins.str = ...,
         tag: _builtins.str = ...,
         require_interaction: _builtins.bool = ...,
+        badge_url: _builtins.str = ...,
+        silent: _builtins.bool = ...,
+        renotify: _builtins.bool = ...,
+        override: Global___PushOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["override", b"override"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["icon_url", b"icon_url", "require_interaction", b"require_interaction", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["badge_url", b"badge_url", "icon_url", b"icon_url", "override", b"override", "renotify", b"renotify", "require_interaction", b"require_interaction", "silent", b"silent", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -288,7 +428,7 @@ Global___SmsContent: _TypeAlias = SmsContent  # noqa: Y015
 
 @_typing.final
 class MailContent(_message.Message):
-    """A mail. At least one of text and html is required."""
+    """A mail."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -298,7 +438,7 @@ class MailContent(_message.Message):
     subject: _builtins.str
     """≤ 998 bytes, no line breaks. Required."""
     text: _builtins.str
-    """Plain-text body, ≤ 256 KiB."""
+    """Plain-text body, ≤ 256 KiB. Required: a mail of HTML alone is refused."""
     html: _builtins.str
     """HTML body, ≤ 512 KiB."""
     def __init__(
@@ -315,3 +455,39 @@ class MailContent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MailContent: _TypeAlias = MailContent  # noqa: Y015
+
+@_typing.final
+class MailAttachment(_message.Message):
+    """A file that goes with a mail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILENAME_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CONTENT_ID_FIELD_NUMBER: _builtins.int
+    filename: _builtins.str
+    """Name without a path, 1-255 bytes, no control characters. Required."""
+    content_type: _builtins.str
+    """Media type, e.g. "application/pdf". Required."""
+    content: _builtins.bytes
+    """Its bytes, 1 byte - 512 KiB; ≤ 512 KiB for all attachments of a notification. Required."""
+    content_id: _builtins.str
+    """Set: shown inside the HTML body where `cid:<content_id>` stands, and not listed as a file. 1-64 letters, digits, `.`,
+    `-`, `_`, no two alike.
+    """
+    def __init__(
+        self,
+        *,
+        filename: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+        content_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_id", b"content_id", "content_type", b"content_type", "filename", b"filename"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailAttachment: _TypeAlias = MailAttachment  # noqa: Y015

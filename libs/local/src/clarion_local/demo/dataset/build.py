@@ -19,7 +19,7 @@ _MAIL = 0.85
 _DEVICE_COUNTS = (0, 1, 2, 3)
 _DEVICE_WEIGHTS = (10, 45, 33, 12)
 _HUAWEI = 0.1
-"""Of Android devices in China. No account serves them, which shows as a suppression."""
+"""Of Android devices in China: they have tokens of Huawei's."""
 _TROUBLES = (Trouble.NONE, Trouble.DEAD, Trouble.BAD, Trouble.FLAKY, Trouble.BROKEN, Trouble.UNDELIVERED)
 _DEVICE_TROUBLE = (90.3, 4.0, 1.5, 4.0, 0.2, 0.0)
 _PHONE_TROUBLE = (85.0, 4.0, 2.0, 4.0, 0.5, 4.5)

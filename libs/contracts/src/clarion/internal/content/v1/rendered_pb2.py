@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from clarion.types.v1 import content_pb2 as clarion_dot_types_dot_v1_dot_content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/internal/content/v1/rendered.proto\x12\x1b\x63larion.internal.content.v1\x1a\x1e\x63larion/types/v1/content.proto\"\xac\x01\n\x08Rendered\x12-\n\x04push\x18\x01 \x01(\x0b\x32\x1d.clarion.types.v1.PushContentH\x00\x12+\n\x03sms\x18\x02 \x01(\x0b\x32\x1c.clarion.types.v1.SmsContentH\x00\x12\x39\n\x04mail\x18\x03 \x01(\x0b\x32).clarion.internal.content.v1.RenderedMailH\x00\x42\t\n\x07\x63ontent\"\x8c\x01\n\x0cRenderedMail\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x14\n\x0c\x66rame_sha256\x18\x02 \x01(\x0c\x12\r\n\x05slots\x18\x03 \x03(\t\x12.\n\x07literal\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.MailContent\x12\x16\n\x0eopen_pixel_url\x18\x05 \x01(\t\"\xee\x01\n\tMailFrame\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12@\n\x08segments\x18\x02 \x03(\x0b\x32..clarion.internal.content.v1.MailFrame.Segment\x1a|\n\x07Segment\x12\x11\n\x07literal\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04slot\x18\x02 \x01(\rH\x00\x12\x46\n\nopen_pixel\x18\x03 \x01(\x0b\x32\x30.clarion.internal.content.v1.MailFrame.OpenPixelH\x00\x42\x06\n\x04part\x1a\x0b\n\tOpenPixelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/internal/content/v1/rendered.proto\x12\x1b\x63larion.internal.content.v1\x1a\x1e\x63larion/types/v1/content.proto\"\xac\x01\n\x08Rendered\x12-\n\x04push\x18\x01 \x01(\x0b\x32\x1d.clarion.types.v1.PushContentH\x00\x12+\n\x03sms\x18\x02 \x01(\x0b\x32\x1c.clarion.types.v1.SmsContentH\x00\x12\x39\n\x04mail\x18\x03 \x01(\x0b\x32).clarion.internal.content.v1.RenderedMailH\x00\x42\t\n\x07\x63ontent\"\xdc\x01\n\x0cRenderedMail\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x14\n\x0c\x66rame_sha256\x18\x02 \x01(\x0c\x12\r\n\x05slots\x18\x03 \x03(\t\x12.\n\x07literal\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.MailContent\x12\x16\n\x0eopen_pixel_url\x18\x05 \x01(\t\x12\x17\n\x0funsubscribe_url\x18\x06 \x01(\t\x12\x35\n\x0b\x61ttachments\x18\x07 \x03(\x0b\x32 .clarion.types.v1.MailAttachment\"\xee\x01\n\tMailFrame\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12@\n\x08segments\x18\x02 \x03(\x0b\x32..clarion.internal.content.v1.MailFrame.Segment\x1a|\n\x07Segment\x12\x11\n\x07literal\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04slot\x18\x02 \x01(\rH\x00\x12\x46\n\nopen_pixel\x18\x03 \x01(\x0b\x32\x30.clarion.internal.content.v1.MailFrame.OpenPixelH\x00\x42\x06\n\x04part\x1a\x0b\n\tOpenPixelb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENDERED']._serialized_start=108
   _globals['_RENDERED']._serialized_end=280
   _globals['_RENDEREDMAIL']._serialized_start=283
-  _globals['_RENDEREDMAIL']._serialized_end=423
-  _globals['_MAILFRAME']._serialized_start=426
-  _globals['_MAILFRAME']._serialized_end=664
-  _globals['_MAILFRAME_SEGMENT']._serialized_start=527
-  _globals['_MAILFRAME_SEGMENT']._serialized_end=651
-  _globals['_MAILFRAME_OPENPIXEL']._serialized_start=653
-  _globals['_MAILFRAME_OPENPIXEL']._serialized_end=664
+  _globals['_RENDEREDMAIL']._serialized_end=503
+  _globals['_MAILFRAME']._serialized_start=506
+  _globals['_MAILFRAME']._serialized_end=744
+  _globals['_MAILFRAME_SEGMENT']._serialized_start=607
+  _globals['_MAILFRAME_SEGMENT']._serialized_end=731
+  _globals['_MAILFRAME_OPENPIXEL']._serialized_start=733
+  _globals['_MAILFRAME_OPENPIXEL']._serialized_end=744
 # @@protoc_insertion_point(module_scope)

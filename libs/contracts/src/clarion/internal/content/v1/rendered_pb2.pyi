@@ -70,12 +70,16 @@ class RenderedMail(_message.Message):
     SLOTS_FIELD_NUMBER: _builtins.int
     LITERAL_FIELD_NUMBER: _builtins.int
     OPEN_PIXEL_URL_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBE_URL_FIELD_NUMBER: _builtins.int
+    ATTACHMENTS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Subject, already rendered, no line breaks."""
     frame_sha256: _builtins.bytes
     """SHA-256 of the serialised MailFrame in `ledger.frame`; empty: `literal` is used."""
     open_pixel_url: _builtins.str
     """URL of the open pixel; empty: no pixel."""
+    unsubscribe_url: _builtins.str
+    """One-click unsubscribe (RFC 8058); empty: no List-Unsubscribe header."""
     @_builtins.property
     def slots(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Values for the frame's slots, by index."""
@@ -83,6 +87,10 @@ class RenderedMail(_message.Message):
     @_builtins.property
     def literal(self) -> _content_pb2.MailContent:
         """Literal bodies of a mail sent without a template."""
+
+    @_builtins.property
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.MailAttachment]:
+        """Files that go with it."""
 
     def __init__(
         self,
@@ -92,10 +100,12 @@ class RenderedMail(_message.Message):
         slots: _abc.Iterable[_builtins.str] | None = ...,
         literal: _content_pb2.MailContent | None = ...,
         open_pixel_url: _builtins.str = ...,
+        unsubscribe_url: _builtins.str = ...,
+        attachments: _abc.Iterable[_content_pb2.MailAttachment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["literal", b"literal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_sha256", b"frame_sha256", "literal", b"literal", "open_pixel_url", b"open_pixel_url", "slots", b"slots", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "frame_sha256", b"frame_sha256", "literal", b"literal", "open_pixel_url", b"open_pixel_url", "slots", b"slots", "subject", b"subject", "unsubscribe_url", b"unsubscribe_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,21 +28,23 @@ from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_opt
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1clarion/internal/planner/v1/planner_service.proto\x12\x1b\x63larion.internal.planner.v1\x1a\x32\x63larion/notification/v1/notification_service.proto\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\"]\n\x0e\x45xplainRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12;\n\x0cnotification\x18\x02 \x01(\x0b\x32%.clarion.notification.v1.Notification\"Q\n\x0f\x45xplainResponse\x12>\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32(.clarion.internal.planner.v1.Explanation\"\x95\x01\n\x0b\x45xplanation\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x32\n\x05gates\x18\x03 \x03(\x0b\x32#.clarion.notification.v1.GateRecord\x12\x10\n\x08provider\x18\x04 \x01(\t2\x83\x01\n\x0ePlannerService\x12\x64\n\x07\x45xplain\x12+.clarion.internal.planner.v1.ExplainRequest\x1a,.clarion.internal.planner.v1.ExplainResponse\x1a\x0b\xb2\xbb\x18\x07plannerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1clarion/internal/planner/v1/planner_service.proto\x12\x1b\x63larion.internal.planner.v1\x1a\x32\x63larion/notification/v1/notification_service.proto\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\"v\n\x0e\x45xplainRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12;\n\x0cnotification\x18\x02 \x01(\x0b\x32%.clarion.notification.v1.Notification\x12\x17\n\x0fnotification_id\x18\x03 \x01(\x0c\"\x8f\x01\n\x0f\x45xplainResponse\x12\x42\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32(.clarion.internal.planner.v1.ExplanationB\x02\x18\x01\x12\x38\n\x06\x61nswer\x18\x02 \x01(\x0b\x32(.clarion.notification.v1.ExplainResponse\"\x95\x01\n\x0b\x45xplanation\x12\x14\n\x0crecipient_id\x18\x01 \x01(\t\x12*\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x32\n\x05gates\x18\x03 \x03(\x0b\x32#.clarion.notification.v1.GateRecord\x12\x10\n\x08provider\x18\x04 \x01(\t2\x83\x01\n\x0ePlannerService\x12\x64\n\x07\x45xplain\x12+.clarion.internal.planner.v1.ExplainRequest\x1a,.clarion.internal.planner.v1.ExplainResponse\x1a\x0b\xb2\xbb\x18\x07plannerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clarion.internal.planner.v1.planner_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EXPLAINRESPONSE'].fields_by_name['explanations']._loaded_options = None
+  _globals['_EXPLAINRESPONSE'].fields_by_name['explanations']._serialized_options = b'\030\001'
   _globals['_PLANNERSERVICE']._loaded_options = None
   _globals['_PLANNERSERVICE']._serialized_options = b'\262\273\030\007planner'
   _globals['_EXPLAINREQUEST']._serialized_start=237
-  _globals['_EXPLAINREQUEST']._serialized_end=330
-  _globals['_EXPLAINRESPONSE']._serialized_start=332
-  _globals['_EXPLAINRESPONSE']._serialized_end=413
-  _globals['_EXPLANATION']._serialized_start=416
-  _globals['_EXPLANATION']._serialized_end=565
-  _globals['_PLANNERSERVICE']._serialized_start=568
-  _globals['_PLANNERSERVICE']._serialized_end=699
+  _globals['_EXPLAINREQUEST']._serialized_end=355
+  _globals['_EXPLAINRESPONSE']._serialized_start=358
+  _globals['_EXPLAINRESPONSE']._serialized_end=501
+  _globals['_EXPLANATION']._serialized_start=504
+  _globals['_EXPLANATION']._serialized_end=653
+  _globals['_PLANNERSERVICE']._serialized_start=656
+  _globals['_PLANNERSERVICE']._serialized_end=787
 # @@protoc_insertion_point(module_scope)

@@ -47,7 +47,8 @@ class PlannerServiceServicer:
     """
 
     def Explain(self, request, context):
-        """Says gate by gate what would become of a notification; nothing is stored or taken. Not built yet: NOT_BUILT.
+        """Says gate by gate what would become of a notification (nothing is stored or taken), or what became of one. Errors:
+        INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class PlannerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PlannerServiceAsyncStub: ...
     Explain: _grpc.UnaryUnaryMultiCallable[_planner_service_pb2.ExplainRequest, _planner_service_pb2.ExplainResponse]
-    """Says gate by gate what would become of a notification; nothing is stored or taken. Not built yet: NOT_BUILT."""
+    """Says gate by gate what would become of a notification (nothing is stored or taken), or what became of one. Errors:
+    INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class PlannerServiceAsyncStub(PlannerServiceStub):
@@ -42,7 +44,9 @@ class PlannerServiceAsyncStub(PlannerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Explain: _aio.UnaryUnaryMultiCallable[_planner_service_pb2.ExplainRequest, _planner_service_pb2.ExplainResponse]  # type: ignore[assignment]
-    """Says gate by gate what would become of a notification; nothing is stored or taken. Not built yet: NOT_BUILT."""
+    """Says gate by gate what would become of a notification (nothing is stored or taken), or what became of one. Errors:
+    INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
 
 class PlannerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Called by gateway and CLI."""
@@ -53,6 +57,8 @@ class PlannerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _planner_service_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planner_service_pb2.ExplainResponse, _abc.Awaitable[_planner_service_pb2.ExplainResponse]]:
-        """Says gate by gate what would become of a notification; nothing is stored or taken. Not built yet: NOT_BUILT."""
+        """Says gate by gate what would become of a notification (nothing is stored or taken), or what became of one. Errors:
+        INVALID_FIELD, CATEGORY_NOT_FOUND, NOTIFICATION_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
 
 def add_PlannerServiceServicer_to_server(servicer: PlannerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from clarion.notification.v1 import state_pb2 as clarion_dot_notification_dot_v1_dot_state__pb2
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from clarion.recipient.v1 import recipient_service_pb2 as clarion_dot_recipient_dot_v1_dot_recipient__service__pb2
 from clarion.suppression.v1 import suppression_pb2 as clarion_dot_suppression_dot_v1_dot_suppression__pb2
 from clarion.types.v1 import address_pb2 as clarion_dot_types_dot_v1_dot_address__pb2
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7clarion/internal/preference/v1/preference_service.proto\x12\x1e\x63larion.internal.preference.v1\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a(clarion/suppression/v1/suppression.proto\x1a\x1e\x63larion/types/v1/address.proto\x1a\x1e\x63larion/types/v1/channel.proto\"\xf2\x01\n\x0eResolveRequest\x12\x45\n\x07queries\x18\x01 \x03(\x0b\x32\x34.clarion.internal.preference.v1.ResolveRequest.Query\x1a\x98\x01\n\x05Query\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x15\n\rrecipient_ref\x18\x02 \x01(\x0c\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x10\n\x08\x63ritical\x18\x04 \x01(\x08\x12\x17\n\x0fopt_in_required\x18\x05 \x01(\x08\x12+\n\x08\x63hannels\x18\x06 \x03(\x0e\x32\x19.clarion.types.v1.Channel\"M\n\x0fResolveResponse\x12:\n\x08resolved\x18\x01 \x03(\x0b\x32(.clarion.internal.preference.v1.Resolved\"\xa0\x01\n\x08Resolved\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12?\n\x08\x63hannels\x18\x05 \x03(\x0b\x32-.clarion.internal.preference.v1.ChannelAnswer\x12\x10\n\x08revision\x18\x06 \x01(\x03\"\xe9\x01\n\rChannelAnswer\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12+\n\x04gate\x18\x02 \x01(\x0e\x32\x1d.clarion.notification.v1.Gate\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12@\n\taddresses\x18\x05 \x03(\x0b\x32-.clarion.internal.preference.v1.SealedAddress\"A\n\rSealedAddress\x12\x12\n\naddress_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\x12\x0c\n\x04hint\x18\x03 \x01(\t\"\xaf\x01\n\x11ReportDeadRequest\x12P\n\taddresses\x18\x01 \x03(\x0b\x32=.clarion.internal.preference.v1.ReportDeadRequest.DeadAddress\x1aH\n\x0b\x44\x65\x61\x64\x41\x64\x64ress\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x12\n\naddress_id\x18\x02 \x01(\x0c\x12\x15\n\rdead_since_ms\x18\x03 \x01(\x03\"&\n\x12ReportDeadResponse\x12\x10\n\x08\x64isabled\x18\x01 \x01(\r\"g\n\nAddressKey\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x14\n\naddress_id\x18\x02 \x01(\x0cH\x00\x12,\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\x19.clarion.types.v1.AddressH\x00\x42\x05\n\x03key\"\xa0\x02\n\x0fSuppressRequest\x12\x43\n\x05items\x18\x01 \x03(\x0b\x32\x34.clarion.internal.preference.v1.SuppressRequest.Item\x1a\xc7\x01\n\x04Item\x12\x37\n\x03key\x18\x01 \x01(\x0b\x32*.clarion.internal.preference.v1.AddressKey\x12\x39\n\x06reason\x18\x02 \x01(\x0e\x32).clarion.suppression.v1.SuppressionReason\x12\x39\n\x06source\x18\x03 \x01(\x0e\x32).clarion.suppression.v1.SuppressionSource\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\"2\n\x10SuppressResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\x12\x0f\n\x07refused\x18\x02 \x03(\r\"\xa8\x01\n\x10LiftStopsRequest\x12\x44\n\x05items\x18\x01 \x03(\x0b\x32\x35.clarion.internal.preference.v1.LiftStopsRequest.Item\x1aN\n\x04Item\x12\x37\n\x03key\x18\x01 \x01(\x0b\x32*.clarion.internal.preference.v1.AddressKey\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"4\n\x11LiftStopsResponse\x12\x0e\n\x06lifted\x18\x01 \x01(\r\x12\x0f\n\x07refused\x18\x02 \x03(\r\"\xbd\x01\n\x12ReportReachRequest\x12\x46\n\x05items\x18\x01 \x03(\x0b\x32\x37.clarion.internal.preference.v1.ReportReachRequest.Item\x1a_\n\x04Item\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x12\n\naddress_id\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65livery_id\x18\x03 \x01(\x0c\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x0f\n\x07\x61rrived\x18\x05 \x01(\x08\")\n\x13ReportReachResponse\x12\x12\n\nsuppressed\x18\x01 \x01(\r\"y\n\x12UnsubscribeRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x15\n\rrecipient_ref\x18\x02 \x01(\x0c\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12*\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x19.clarion.types.v1.Channel\"\'\n\x13UnsubscribeResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x32\xd5\x05\n\x11PreferenceService\x12j\n\x07Resolve\x12..clarion.internal.preference.v1.ResolveRequest\x1a/.clarion.internal.preference.v1.ResolveResponse\x12s\n\nReportDead\x12\x31.clarion.internal.preference.v1.ReportDeadRequest\x1a\x32.clarion.internal.preference.v1.ReportDeadResponse\x12m\n\x08Suppress\x12/.clarion.internal.preference.v1.SuppressRequest\x1a\x30.clarion.internal.preference.v1.SuppressResponse\x12p\n\tLiftStops\x12\x30.clarion.internal.preference.v1.LiftStopsRequest\x1a\x31.clarion.internal.preference.v1.LiftStopsResponse\x12v\n\x0bReportReach\x12\x32.clarion.internal.preference.v1.ReportReachRequest\x1a\x33.clarion.internal.preference.v1.ReportReachResponse\x12v\n\x0bUnsubscribe\x12\x32.clarion.internal.preference.v1.UnsubscribeRequest\x1a\x33.clarion.internal.preference.v1.UnsubscribeResponse\x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7clarion/internal/preference/v1/preference_service.proto\x12\x1e\x63larion.internal.preference.v1\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a,clarion/recipient/v1/recipient_service.proto\x1a(clarion/suppression/v1/suppression.proto\x1a\x1e\x63larion/types/v1/address.proto\x1a\x1e\x63larion/types/v1/channel.proto\"\xf2\x01\n\x0eResolveRequest\x12\x45\n\x07queries\x18\x01 \x03(\x0b\x32\x34.clarion.internal.preference.v1.ResolveRequest.Query\x1a\x98\x01\n\x05Query\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x15\n\rrecipient_ref\x18\x02 \x01(\x0c\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x10\n\x08\x63ritical\x18\x04 \x01(\x08\x12\x17\n\x0fopt_in_required\x18\x05 \x01(\x08\x12+\n\x08\x63hannels\x18\x06 \x03(\x0e\x32\x19.clarion.types.v1.Channel\"M\n\x0fResolveResponse\x12:\n\x08resolved\x18\x01 \x03(\x0b\x32(.clarion.internal.preference.v1.Resolved\"\x81\x02\n\x08Resolved\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12?\n\x08\x63hannels\x18\x05 \x03(\x0b\x32-.clarion.internal.preference.v1.ChannelAnswer\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x16\n\x0equiet_until_ms\x18\x07 \x01(\x03\x12\x30\n\rchannel_order\x18\x08 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x15\n\rquiet_from_ms\x18\t \x01(\x03\"\x81\x02\n\rChannelAnswer\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12+\n\x04gate\x18\x02 \x01(\x0e\x32\x1d.clarion.notification.v1.Gate\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12@\n\taddresses\x18\x05 \x03(\x0b\x32-.clarion.internal.preference.v1.SealedAddress\x12\x16\n\x0equiet_until_ms\x18\x06 \x01(\x03\"A\n\rSealedAddress\x12\x12\n\naddress_id\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\x12\x0c\n\x04hint\x18\x03 \x01(\t\"\xaf\x01\n\x11ReportDeadRequest\x12P\n\taddresses\x18\x01 \x03(\x0b\x32=.clarion.internal.preference.v1.ReportDeadRequest.DeadAddress\x1aH\n\x0b\x44\x65\x61\x64\x41\x64\x64ress\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x12\n\naddress_id\x18\x02 \x01(\x0c\x12\x15\n\rdead_since_ms\x18\x03 \x01(\x03\"&\n\x12ReportDeadResponse\x12\x10\n\x08\x64isabled\x18\x01 \x01(\r\"g\n\nAddressKey\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x14\n\naddress_id\x18\x02 \x01(\x0cH\x00\x12,\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\x19.clarion.types.v1.AddressH\x00\x42\x05\n\x03key\"\xa0\x02\n\x0fSuppressRequest\x12\x43\n\x05items\x18\x01 \x03(\x0b\x32\x34.clarion.internal.preference.v1.SuppressRequest.Item\x1a\xc7\x01\n\x04Item\x12\x37\n\x03key\x18\x01 \x01(\x0b\x32*.clarion.internal.preference.v1.AddressKey\x12\x39\n\x06reason\x18\x02 \x01(\x0e\x32).clarion.suppression.v1.SuppressionReason\x12\x39\n\x06source\x18\x03 \x01(\x0e\x32).clarion.suppression.v1.SuppressionSource\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\"2\n\x10SuppressResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\r\x12\x0f\n\x07refused\x18\x02 \x03(\r\"\xa8\x01\n\x10LiftStopsRequest\x12\x44\n\x05items\x18\x01 \x03(\x0b\x32\x35.clarion.internal.preference.v1.LiftStopsRequest.Item\x1aN\n\x04Item\x12\x37\n\x03key\x18\x01 \x01(\x0b\x32*.clarion.internal.preference.v1.AddressKey\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"4\n\x11LiftStopsResponse\x12\x0e\n\x06lifted\x18\x01 \x01(\r\x12\x0f\n\x07refused\x18\x02 \x03(\r\"\xbd\x01\n\x12ReportReachRequest\x12\x46\n\x05items\x18\x01 \x03(\x0b\x32\x37.clarion.internal.preference.v1.ReportReachRequest.Item\x1a_\n\x04Item\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x12\n\naddress_id\x18\x02 \x01(\x0c\x12\x13\n\x0b\x64\x65livery_id\x18\x03 \x01(\x0c\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x0f\n\x07\x61rrived\x18\x05 \x01(\x08\")\n\x13ReportReachResponse\x12\x12\n\nsuppressed\x18\x01 \x01(\r\"y\n\x12UnsubscribeRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x15\n\rrecipient_ref\x18\x02 \x01(\x0c\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12*\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x19.clarion.types.v1.Channel\"\'\n\x13UnsubscribeResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\":\n\x11ShowWishesRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x15\n\rrecipient_ref\x18\x02 \x01(\x0c\"o\n\x12ShowWishesResponse\x12,\n\x06wishes\x18\x01 \x01(\x0b\x32\x1c.clarion.recipient.v1.Wishes\x12+\n\x08\x63hannels\x18\x02 \x03(\x0e\x32\x19.clarion.types.v1.Channel\"\xe3\x01\n\x13SwitchWishesRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x15\n\rrecipient_ref\x18\x02 \x01(\x0c\x12L\n\x08switches\x18\x03 \x03(\x0b\x32:.clarion.internal.preference.v1.SwitchWishesRequest.Switch\x1aW\n\x06Switch\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\"(\n\x14SwitchWishesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\x9d\x01\n\x13ListAudienceRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x30\n\x08\x61udience\x18\x02 \x01(\x0b\x32\x1e.clarion.recipient.v1.Audience\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x0c\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x10\n\x08\x61s_of_ms\x18\x05 \x01(\x03\x12\x10\n\x08\x65stimate\x18\x06 \x01(\x08\"G\n\x14ListAudienceResponse\x12\x16\n\x0erecipient_refs\x18\x01 \x03(\x0c\x12\x17\n\x0f\x65stimated_total\x18\x02 \x01(\x03\x32\xc0\x08\n\x11PreferenceService\x12j\n\x07Resolve\x12..clarion.internal.preference.v1.ResolveRequest\x1a/.clarion.internal.preference.v1.ResolveResponse\x12s\n\nReportDead\x12\x31.clarion.internal.preference.v1.ReportDeadRequest\x1a\x32.clarion.internal.preference.v1.ReportDeadResponse\x12m\n\x08Suppress\x12/.clarion.internal.preference.v1.SuppressRequest\x1a\x30.clarion.internal.preference.v1.SuppressResponse\x12p\n\tLiftStops\x12\x30.clarion.internal.preference.v1.LiftStopsRequest\x1a\x31.clarion.internal.preference.v1.LiftStopsResponse\x12v\n\x0bReportReach\x12\x32.clarion.internal.preference.v1.ReportReachRequest\x1a\x33.clarion.internal.preference.v1.ReportReachResponse\x12v\n\x0bUnsubscribe\x12\x32.clarion.internal.preference.v1.UnsubscribeRequest\x1a\x33.clarion.internal.preference.v1.UnsubscribeResponse\x12s\n\nShowWishes\x12\x31.clarion.internal.preference.v1.ShowWishesRequest\x1a\x32.clarion.internal.preference.v1.ShowWishesResponse\x12y\n\x0cSwitchWishes\x12\x33.clarion.internal.preference.v1.SwitchWishesRequest\x1a\x34.clarion.internal.preference.v1.SwitchWishesResponse\x12y\n\x0cListAudience\x12\x33.clarion.internal.preference.v1.ListAudienceRequest\x1a\x34.clarion.internal.preference.v1.ListAudienceResponse\x1a\x0e\xb2\xbb\x18\npreferenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,48 +39,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PREFERENCESERVICE']._loaded_options = None
   _globals['_PREFERENCESERVICE']._serialized_options = b'\262\273\030\npreference'
-  _globals['_RESOLVEREQUEST']._serialized_start=269
-  _globals['_RESOLVEREQUEST']._serialized_end=511
-  _globals['_RESOLVEREQUEST_QUERY']._serialized_start=359
-  _globals['_RESOLVEREQUEST_QUERY']._serialized_end=511
-  _globals['_RESOLVERESPONSE']._serialized_start=513
-  _globals['_RESOLVERESPONSE']._serialized_end=590
-  _globals['_RESOLVED']._serialized_start=593
-  _globals['_RESOLVED']._serialized_end=753
-  _globals['_CHANNELANSWER']._serialized_start=756
-  _globals['_CHANNELANSWER']._serialized_end=989
-  _globals['_SEALEDADDRESS']._serialized_start=991
-  _globals['_SEALEDADDRESS']._serialized_end=1056
-  _globals['_REPORTDEADREQUEST']._serialized_start=1059
-  _globals['_REPORTDEADREQUEST']._serialized_end=1234
-  _globals['_REPORTDEADREQUEST_DEADADDRESS']._serialized_start=1162
-  _globals['_REPORTDEADREQUEST_DEADADDRESS']._serialized_end=1234
-  _globals['_REPORTDEADRESPONSE']._serialized_start=1236
-  _globals['_REPORTDEADRESPONSE']._serialized_end=1274
-  _globals['_ADDRESSKEY']._serialized_start=1276
-  _globals['_ADDRESSKEY']._serialized_end=1379
-  _globals['_SUPPRESSREQUEST']._serialized_start=1382
-  _globals['_SUPPRESSREQUEST']._serialized_end=1670
-  _globals['_SUPPRESSREQUEST_ITEM']._serialized_start=1471
-  _globals['_SUPPRESSREQUEST_ITEM']._serialized_end=1670
-  _globals['_SUPPRESSRESPONSE']._serialized_start=1672
-  _globals['_SUPPRESSRESPONSE']._serialized_end=1722
-  _globals['_LIFTSTOPSREQUEST']._serialized_start=1725
-  _globals['_LIFTSTOPSREQUEST']._serialized_end=1893
-  _globals['_LIFTSTOPSREQUEST_ITEM']._serialized_start=1815
-  _globals['_LIFTSTOPSREQUEST_ITEM']._serialized_end=1893
-  _globals['_LIFTSTOPSRESPONSE']._serialized_start=1895
-  _globals['_LIFTSTOPSRESPONSE']._serialized_end=1947
-  _globals['_REPORTREACHREQUEST']._serialized_start=1950
-  _globals['_REPORTREACHREQUEST']._serialized_end=2139
-  _globals['_REPORTREACHREQUEST_ITEM']._serialized_start=2044
-  _globals['_REPORTREACHREQUEST_ITEM']._serialized_end=2139
-  _globals['_REPORTREACHRESPONSE']._serialized_start=2141
-  _globals['_REPORTREACHRESPONSE']._serialized_end=2182
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=2184
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=2305
-  _globals['_UNSUBSCRIBERESPONSE']._serialized_start=2307
-  _globals['_UNSUBSCRIBERESPONSE']._serialized_end=2346
-  _globals['_PREFERENCESERVICE']._serialized_start=2349
-  _globals['_PREFERENCESERVICE']._serialized_end=3074
+  _globals['_RESOLVEREQUEST']._serialized_start=315
+  _globals['_RESOLVEREQUEST']._serialized_end=557
+  _globals['_RESOLVEREQUEST_QUERY']._serialized_start=405
+  _globals['_RESOLVEREQUEST_QUERY']._serialized_end=557
+  _globals['_RESOLVERESPONSE']._serialized_start=559
+  _globals['_RESOLVERESPONSE']._serialized_end=636
+  _globals['_RESOLVED']._serialized_start=639
+  _globals['_RESOLVED']._serialized_end=896
+  _globals['_CHANNELANSWER']._serialized_start=899
+  _globals['_CHANNELANSWER']._serialized_end=1156
+  _globals['_SEALEDADDRESS']._serialized_start=1158
+  _globals['_SEALEDADDRESS']._serialized_end=1223
+  _globals['_REPORTDEADREQUEST']._serialized_start=1226
+  _globals['_REPORTDEADREQUEST']._serialized_end=1401
+  _globals['_REPORTDEADREQUEST_DEADADDRESS']._serialized_start=1329
+  _globals['_REPORTDEADREQUEST_DEADADDRESS']._serialized_end=1401
+  _globals['_REPORTDEADRESPONSE']._serialized_start=1403
+  _globals['_REPORTDEADRESPONSE']._serialized_end=1441
+  _globals['_ADDRESSKEY']._serialized_start=1443
+  _globals['_ADDRESSKEY']._serialized_end=1546
+  _globals['_SUPPRESSREQUEST']._serialized_start=1549
+  _globals['_SUPPRESSREQUEST']._serialized_end=1837
+  _globals['_SUPPRESSREQUEST_ITEM']._serialized_start=1638
+  _globals['_SUPPRESSREQUEST_ITEM']._serialized_end=1837
+  _globals['_SUPPRESSRESPONSE']._serialized_start=1839
+  _globals['_SUPPRESSRESPONSE']._serialized_end=1889
+  _globals['_LIFTSTOPSREQUEST']._serialized_start=1892
+  _globals['_LIFTSTOPSREQUEST']._serialized_end=2060
+  _globals['_LIFTSTOPSREQUEST_ITEM']._serialized_start=1982
+  _globals['_LIFTSTOPSREQUEST_ITEM']._serialized_end=2060
+  _globals['_LIFTSTOPSRESPONSE']._serialized_start=2062
+  _globals['_LIFTSTOPSRESPONSE']._serialized_end=2114
+  _globals['_REPORTREACHREQUEST']._serialized_start=2117
+  _globals['_REPORTREACHREQUEST']._serialized_end=2306
+  _globals['_REPORTREACHREQUEST_ITEM']._serialized_start=2211
+  _globals['_REPORTREACHREQUEST_ITEM']._serialized_end=2306
+  _globals['_REPORTREACHRESPONSE']._serialized_start=2308
+  _globals['_REPORTREACHRESPONSE']._serialized_end=2349
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=2351
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=2472
+  _globals['_UNSUBSCRIBERESPONSE']._serialized_start=2474
+  _globals['_UNSUBSCRIBERESPONSE']._serialized_end=2513
+  _globals['_SHOWWISHESREQUEST']._serialized_start=2515
+  _globals['_SHOWWISHESREQUEST']._serialized_end=2573
+  _globals['_SHOWWISHESRESPONSE']._serialized_start=2575
+  _globals['_SHOWWISHESRESPONSE']._serialized_end=2686
+  _globals['_SWITCHWISHESREQUEST']._serialized_start=2689
+  _globals['_SWITCHWISHESREQUEST']._serialized_end=2916
+  _globals['_SWITCHWISHESREQUEST_SWITCH']._serialized_start=2829
+  _globals['_SWITCHWISHESREQUEST_SWITCH']._serialized_end=2916
+  _globals['_SWITCHWISHESRESPONSE']._serialized_start=2918
+  _globals['_SWITCHWISHESRESPONSE']._serialized_end=2958
+  _globals['_LISTAUDIENCEREQUEST']._serialized_start=2961
+  _globals['_LISTAUDIENCEREQUEST']._serialized_end=3118
+  _globals['_LISTAUDIENCERESPONSE']._serialized_start=3120
+  _globals['_LISTAUDIENCERESPONSE']._serialized_end=3191
+  _globals['_PREFERENCESERVICE']._serialized_start=3194
+  _globals['_PREFERENCESERVICE']._serialized_end=4282
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 Wishes and addresses for planner and dispatchers, what came back about them from the tracker; in batches."""
 
 from clarion.notification.v1 import state_pb2 as _state_pb2
+from clarion.recipient.v1 import recipient_service_pb2 as _recipient_service_pb2
 from clarion.suppression.v1 import suppression_pb2 as _suppression_pb2
 from clarion.types.v1 import address_pb2 as _address_pb2
 from clarion.types.v1 import channel_pb2 as _channel_pb2
@@ -124,6 +125,9 @@ class Resolved(_message.Message):
     COUNTRY_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    QUIET_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    CHANNEL_ORDER_FIELD_NUMBER: _builtins.int
+    QUIET_FROM_MS_FIELD_NUMBER: _builtins.int
     found: _builtins.bool
     """False: unknown recipient; the rest is empty."""
     locale: _builtins.str
@@ -134,9 +138,21 @@ class Resolved(_message.Message):
     """ISO 3166-1 alpha-2 or empty."""
     revision: _builtins.int
     """The recipient's revision."""
+    quiet_until_ms: _builtins.int
+    """Unix milliseconds of the end of the quiet hours the recipient is in, those of single channels left out (ChannelAnswer
+    has them); 0: in none. A gate of its own, applied by the planner as the category says; a critical category ignores it.
+    """
+    quiet_from_ms: _builtins.int
+    """Unix milliseconds of the beginning of the next quiet hours on any channel, those the recipient is in left out; 0: none
+    within a week.
+    """
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelAnswer]:
         """In the order of the channels asked for."""
+
+    @_builtins.property
+    def channel_order(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
+        """Channels in the recipient's own order of preference, for notifications that name none; empty: no wish."""
 
     def __init__(
         self,
@@ -147,10 +163,13 @@ class Resolved(_message.Message):
         country: _builtins.str = ...,
         channels: _abc.Iterable[Global___ChannelAnswer] | None = ...,
         revision: _builtins.int = ...,
+        quiet_until_ms: _builtins.int = ...,
+        channel_order: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
+        quiet_from_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "country", b"country", "found", b"found", "locale", b"locale", "revision", b"revision", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_order", b"channel_order", "channels", b"channels", "country", b"country", "found", b"found", "locale", b"locale", "quiet_from_ms", b"quiet_from_ms", "quiet_until_ms", b"quiet_until_ms", "revision", b"revision", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,6 +186,7 @@ class ChannelAnswer(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
+    QUIET_UNTIL_MS_FIELD_NUMBER: _builtins.int
     channel: _channel_pb2.Channel.ValueType
     """The channel."""
     gate: _state_pb2.Gate.ValueType
@@ -175,6 +195,8 @@ class ChannelAnswer(_message.Message):
     """Why it closed."""
     rule: _builtins.str
     """The rule that closed it, without personal data."""
+    quiet_until_ms: _builtins.int
+    """Unix milliseconds of the end of the quiet hours that hold on this channel, those of all channels included; 0: none."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___SealedAddress]:
         """Usable addresses; empty when a gate closed."""
@@ -187,10 +209,11 @@ class ChannelAnswer(_message.Message):
         reason: _state_pb2.Reason.ValueType = ...,
         rule: _builtins.str = ...,
         addresses: _abc.Iterable[Global___SealedAddress] | None = ...,
+        quiet_until_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "channel", b"channel", "gate", b"gate", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "channel", b"channel", "gate", b"gate", "quiet_until_ms", b"quiet_until_ms", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -637,3 +660,213 @@ class UnsubscribeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnsubscribeResponse: _TypeAlias = UnsubscribeResponse  # noqa: Y015
+
+@_typing.final
+class ShowWishesRequest(_message.Message):
+    """Whose wishes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_REF_FIELD_NUMBER: _builtins.int
+    app_id: _builtins.int
+    """App. Required."""
+    recipient_ref: _builtins.bytes
+    """16 bytes: the recipient's stable reference. Required."""
+    def __init__(
+        self,
+        *,
+        app_id: _builtins.int = ...,
+        recipient_ref: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "recipient_ref", b"recipient_ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowWishesRequest: _TypeAlias = ShowWishesRequest  # noqa: Y015
+
+@_typing.final
+class ShowWishesResponse(_message.Message):
+    """Wishes, and what they could be about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WISHES_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wishes(self) -> _recipient_service_pb2.Wishes:
+        """As stored."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
+        """Channels on which the recipient has an address in use, suppressed ones included; ascending."""
+
+    def __init__(
+        self,
+        *,
+        wishes: _recipient_service_pb2.Wishes | None = ...,
+        channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wishes", b"wishes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "wishes", b"wishes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowWishesResponse: _TypeAlias = ShowWishesResponse  # noqa: Y015
+
+@_typing.final
+class SwitchWishesRequest(_message.Message):
+    """Whose switches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Switch(_message.Message):
+        """One switch, as in clarion.preference.v1.SwitchRequest."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CHANNEL_FIELD_NUMBER: _builtins.int
+        CATEGORY_FIELD_NUMBER: _builtins.int
+        ENABLED_FIELD_NUMBER: _builtins.int
+        channel: _channel_pb2.Channel.ValueType
+        """Unspecified: all channels."""
+        category: _builtins.str
+        """Empty: all categories."""
+        enabled: _builtins.bool
+        """The wish."""
+        def __init__(
+            self,
+            *,
+            channel: _channel_pb2.Channel.ValueType = ...,
+            category: _builtins.str = ...,
+            enabled: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "channel", b"channel", "enabled", b"enabled"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    APP_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_REF_FIELD_NUMBER: _builtins.int
+    SWITCHES_FIELD_NUMBER: _builtins.int
+    app_id: _builtins.int
+    """App. Required."""
+    recipient_ref: _builtins.bytes
+    """16 bytes: the recipient's stable reference. Required."""
+    @_builtins.property
+    def switches(self) -> _containers.RepeatedCompositeFieldContainer[Global___SwitchWishesRequest.Switch]:
+        """1-500, turned in this order."""
+
+    def __init__(
+        self,
+        *,
+        app_id: _builtins.int = ...,
+        recipient_ref: _builtins.bytes = ...,
+        switches: _abc.Iterable[Global___SwitchWishesRequest.Switch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "recipient_ref", b"recipient_ref", "switches", b"switches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwitchWishesRequest: _TypeAlias = SwitchWishesRequest  # noqa: Y015
+
+@_typing.final
+class SwitchWishesResponse(_message.Message):
+    """Done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The recipient's revision."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwitchWishesResponse: _TypeAlias = SwitchWishesResponse  # noqa: Y015
+
+@_typing.final
+class ListAudienceRequest(_message.Message):
+    """Whose next recipients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_ID_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    AS_OF_MS_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    app_id: _builtins.int
+    """App. Required."""
+    after: _builtins.bytes
+    """The last reference of the page before (16 bytes); empty: from the start."""
+    page_size: _builtins.int
+    """1-5,000."""
+    as_of_ms: _builtins.int
+    """Unix milliseconds of the audience's start. Required."""
+    estimate: _builtins.bool
+    """Give an estimate of the whole as well."""
+    @_builtins.property
+    def audience(self) -> _recipient_service_pb2.Audience:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        app_id: _builtins.int = ...,
+        audience: _recipient_service_pb2.Audience | None = ...,
+        after: _builtins.bytes = ...,
+        page_size: _builtins.int = ...,
+        as_of_ms: _builtins.int = ...,
+        estimate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "app_id", b"app_id", "as_of_ms", b"as_of_ms", "audience", b"audience", "estimate", b"estimate", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAudienceRequest: _TypeAlias = ListAudienceRequest  # noqa: Y015
+
+@_typing.final
+class ListAudienceResponse(_message.Message):
+    """A page of an audience."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_REFS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_TOTAL_FIELD_NUMBER: _builtins.int
+    estimated_total: _builtins.int
+    """About how many recipients the audience has in all, where asked for."""
+    @_builtins.property
+    def recipient_refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """16 bytes each, ascending; fewer than asked for: the last page."""
+
+    def __init__(
+        self,
+        *,
+        recipient_refs: _abc.Iterable[_builtins.bytes] | None = ...,
+        estimated_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_total", b"estimated_total", "recipient_refs", b"recipient_refs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAudienceResponse: _TypeAlias = ListAudienceResponse  # noqa: Y015

@@ -65,6 +65,21 @@ class PreferenceServiceStub:
                 request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeRequest.SerializeToString,
                 response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeResponse.FromString,
                 _registered_method=True)
+        self.ShowWishes = channel.unary_unary(
+                '/clarion.internal.preference.v1.PreferenceService/ShowWishes',
+                request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ShowWishesRequest.SerializeToString,
+                response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ShowWishesResponse.FromString,
+                _registered_method=True)
+        self.SwitchWishes = channel.unary_unary(
+                '/clarion.internal.preference.v1.PreferenceService/SwitchWishes',
+                request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SwitchWishesRequest.SerializeToString,
+                response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SwitchWishesResponse.FromString,
+                _registered_method=True)
+        self.ListAudience = channel.unary_unary(
+                '/clarion.internal.preference.v1.PreferenceService/ListAudience',
+                request_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ListAudienceRequest.SerializeToString,
+                response_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ListAudienceResponse.FromString,
+                _registered_method=True)
 
 
 class PreferenceServiceServicer:
@@ -118,6 +133,30 @@ class PreferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShowWishes(self, request, context):
+        """Gives what a recipient's preference page shows of them. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
+        DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SwitchWishes(self, request, context):
+        """Turns switches of a recipient's preference page, all or none; other wishes stay. Idempotent. Errors: INVALID_FIELD,
+        RECIPIENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudience(self, request, context):
+        """Gives the next recipients of an audience in the order of their references, those that came after `as_of_ms` left out.
+        Errors: INVALID_FIELD, DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PreferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -150,6 +189,21 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
                     servicer.Unsubscribe,
                     request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeRequest.FromString,
                     response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeResponse.SerializeToString,
+            ),
+            'ShowWishes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowWishes,
+                    request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ShowWishesRequest.FromString,
+                    response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ShowWishesResponse.SerializeToString,
+            ),
+            'SwitchWishes': grpc.unary_unary_rpc_method_handler(
+                    servicer.SwitchWishes,
+                    request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SwitchWishesRequest.FromString,
+                    response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SwitchWishesResponse.SerializeToString,
+            ),
+            'ListAudience': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudience,
+                    request_deserializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ListAudienceRequest.FromString,
+                    response_serializer=clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ListAudienceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +369,87 @@ class PreferenceService:
             '/clarion.internal.preference.v1.PreferenceService/Unsubscribe',
             clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeRequest.SerializeToString,
             clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.UnsubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowWishes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.internal.preference.v1.PreferenceService/ShowWishes',
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ShowWishesRequest.SerializeToString,
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ShowWishesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SwitchWishes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.internal.preference.v1.PreferenceService/SwitchWishes',
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SwitchWishesRequest.SerializeToString,
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.SwitchWishesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudience(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.internal.preference.v1.PreferenceService/ListAudience',
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ListAudienceRequest.SerializeToString,
+            clarion_dot_internal_dot_preference_dot_v1_dot_preference__service__pb2.ListAudienceResponse.FromString,
             options,
             channel_credentials,
             insecure,

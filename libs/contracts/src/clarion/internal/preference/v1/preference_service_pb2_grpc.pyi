@@ -55,6 +55,18 @@ class PreferenceServiceStub:
     """Switches a category off for a recipient on one channel. Idempotent. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
     DEPENDENCY_UNAVAILABLE.
     """
+    ShowWishes: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.ShowWishesRequest, _preference_service_pb2.ShowWishesResponse]
+    """Gives what a recipient's preference page shows of them. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
+    DEPENDENCY_UNAVAILABLE.
+    """
+    SwitchWishes: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.SwitchWishesRequest, _preference_service_pb2.SwitchWishesResponse]
+    """Turns switches of a recipient's preference page, all or none; other wishes stay. Idempotent. Errors: INVALID_FIELD,
+    RECIPIENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
+    ListAudience: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.ListAudienceRequest, _preference_service_pb2.ListAudienceResponse]
+    """Gives the next recipients of an audience in the order of their references, those that came after `as_of_ms` left out.
+    Errors: INVALID_FIELD, DEPENDENCY_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class PreferenceServiceAsyncStub(PreferenceServiceStub):
@@ -82,6 +94,18 @@ class PreferenceServiceAsyncStub(PreferenceServiceStub):
     Unsubscribe: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.UnsubscribeRequest, _preference_service_pb2.UnsubscribeResponse]  # type: ignore[assignment]
     """Switches a category off for a recipient on one channel. Idempotent. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
     DEPENDENCY_UNAVAILABLE.
+    """
+    ShowWishes: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.ShowWishesRequest, _preference_service_pb2.ShowWishesResponse]  # type: ignore[assignment]
+    """Gives what a recipient's preference page shows of them. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
+    DEPENDENCY_UNAVAILABLE.
+    """
+    SwitchWishes: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.SwitchWishesRequest, _preference_service_pb2.SwitchWishesResponse]  # type: ignore[assignment]
+    """Turns switches of a recipient's preference page, all or none; other wishes stay. Idempotent. Errors: INVALID_FIELD,
+    RECIPIENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
+    ListAudience: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.ListAudienceRequest, _preference_service_pb2.ListAudienceResponse]  # type: ignore[assignment]
+    """Gives the next recipients of an audience in the order of their references, those that came after `as_of_ms` left out.
+    Errors: INVALID_FIELD, DEPENDENCY_UNAVAILABLE.
     """
 
 class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -143,6 +167,36 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_preference_service_pb2.UnsubscribeResponse, _abc.Awaitable[_preference_service_pb2.UnsubscribeResponse]]:
         """Switches a category off for a recipient on one channel. Idempotent. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
         DEPENDENCY_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ShowWishes(
+        self,
+        request: _preference_service_pb2.ShowWishesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_service_pb2.ShowWishesResponse, _abc.Awaitable[_preference_service_pb2.ShowWishesResponse]]:
+        """Gives what a recipient's preference page shows of them. Errors: INVALID_FIELD, RECIPIENT_NOT_FOUND,
+        DEPENDENCY_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def SwitchWishes(
+        self,
+        request: _preference_service_pb2.SwitchWishesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_service_pb2.SwitchWishesResponse, _abc.Awaitable[_preference_service_pb2.SwitchWishesResponse]]:
+        """Turns switches of a recipient's preference page, all or none; other wishes stay. Idempotent. Errors: INVALID_FIELD,
+        RECIPIENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAudience(
+        self,
+        request: _preference_service_pb2.ListAudienceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_service_pb2.ListAudienceResponse, _abc.Awaitable[_preference_service_pb2.ListAudienceResponse]]:
+        """Gives the next recipients of an audience in the order of their references, those that came after `as_of_ms` left out.
+        Errors: INVALID_FIELD, DEPENDENCY_UNAVAILABLE.
         """
 
 def add_PreferenceServiceServicer_to_server(servicer: PreferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -83,7 +83,7 @@ class Item(_message.Message):
     """16 bytes: the same id gives the same answer within the window (WINDOW only)."""
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
-        """1-8."""
+        """1-10."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Limit(_message.Message):
     """How many may come at once (GCRA); 0: limit."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """1 s - 31 d."""
+        """1 s - 32 d."""
 
     def __init__(
         self,

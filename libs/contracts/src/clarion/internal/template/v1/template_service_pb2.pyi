@@ -5,6 +5,7 @@ Rendering for the planner, in batches."""
 
 from clarion.errors.v1 import error_reason_pb2 as _error_reason_pb2
 from clarion.internal.content.v1 import rendered_pb2 as _rendered_pb2
+from clarion.template.v1 import variable_pb2 as _variable_pb2
 from clarion.types.v1 import channel_pb2 as _channel_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -40,6 +41,7 @@ class RenderRequest(_message.Message):
         LOCALE_FIELD_NUMBER: _builtins.int
         DATA_FIELD_NUMBER: _builtins.int
         CHANNELS_FIELD_NUMBER: _builtins.int
+        TIME_ZONE_FIELD_NUMBER: _builtins.int
         app_id: _builtins.int
         """App. Required."""
         template: _builtins.str
@@ -48,6 +50,8 @@ class RenderRequest(_message.Message):
         """0: the published version."""
         locale: _builtins.str
         """Wanted locale, BCP 47."""
+        time_zone: _builtins.str
+        """The recipient's zone, IANA name, for dates and times. Empty or unknown: UTC."""
         @_builtins.property
         def data(self) -> _struct_pb2.Struct:
             """Values."""
@@ -65,10 +69,11 @@ class RenderRequest(_message.Message):
             locale: _builtins.str = ...,
             data: _struct_pb2.Struct | None = ...,
             channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
+            time_zone: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "channels", b"channels", "data", b"data", "locale", b"locale", "template", b"template", "version", b"version"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "channels", b"channels", "data", b"data", "locale", b"locale", "template", b"template", "time_zone", b"time_zone", "version", b"version"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,17 +249,22 @@ class Description(_message.Message):
     REQUIRED_VARIABLES_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     LATEST_VERSION_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
     published_version: _builtins.int
-    """0: no published version."""
+    """0: no published version, or the template is archived."""
     latest_version: _builtins.int
-    """Highest stored version."""
+    """Highest stored version; 0: there is none, or the template is archived."""
     @_builtins.property
     def required_variables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Variables every body needs (without those that have a default)."""
+        """Variables every body needs (without those that have a default), and those declared as required."""
 
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
         """Channels that some locale has content for."""
+
+    @_builtins.property
+    def variables(self) -> _containers.RepeatedCompositeFieldContainer[_variable_pb2.Variable]:
+        """Variables declared by the published version, so that the edge can refuse values of the wrong type."""
 
     def __init__(
         self,
@@ -263,10 +273,11 @@ class Description(_message.Message):
         required_variables: _abc.Iterable[_builtins.str] | None = ...,
         channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
         latest_version: _builtins.int = ...,
+        variables: _abc.Iterable[_variable_pb2.Variable] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "latest_version", b"latest_version", "published_version", b"published_version", "required_variables", b"required_variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "latest_version", b"latest_version", "published_version", b"published_version", "required_variables", b"required_variables", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

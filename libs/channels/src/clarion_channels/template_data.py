@@ -1,0 +1,116 @@
+"""Whether the data of a template is what its variables are declared to be. For every door that takes a notification."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from google.protobuf.struct_pb2 import Struct, Value
+
+from clarion.template.v1.variable_pb2 import Variable, VariableType
+
+MAX_FAULTS = 20
+MAX_URL_BYTES = 2_048
+LAST_SECOND = 253_402_300_799
+"""9999-12-31T23:59:59Z in Unix seconds."""
+
+_URL = re.compile(r"https://[^\s/?#@\\\"'<>]+([/?#][^\s\"'<>\\]*)?", re.IGNORECASE)
+_KINDS: Mapping[int, str] = {
+    VariableType.VARIABLE_TYPE_STRING: "string_value",
+    VariableType.VARIABLE_TYPE_NUMBER: "number_value",
+    VariableType.VARIABLE_TYPE_BOOLEAN: "bool_value",
+    VariableType.VARIABLE_TYPE_LIST: "list_value",
+    VariableType.VARIABLE_TYPE_OBJECT: "struct_value",
+}
+_WORDS: Mapping[int, str] = {
+    VariableType.VARIABLE_TYPE_STRING: "a text",
+    VariableType.VARIABLE_TYPE_NUMBER: "a number",
+    VariableType.VARIABLE_TYPE_BOOLEAN: "true or false",
+    VariableType.VARIABLE_TYPE_DATETIME: "a date or moment in ISO 8601, or Unix seconds",
+    VariableType.VARIABLE_TYPE_LIST: "a list",
+    VariableType.VARIABLE_TYPE_OBJECT: "an object",
+    VariableType.VARIABLE_TYPE_URL: "an https URL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataFault:
+    """A value that does not fit: `path` is where ("items[2].price"), `message` says what it must be, without the value."""
+
+    path: str
+    message: str
+
+
+def faults_of(variables: Iterable[Variable], data: Struct) -> list[DataFault]:
+    """At most 20 faults of the values given, in the order of the declarations. null counts as not given; top-level variables that
+    are missing are not looked for here."""
+    found: list[DataFault] = []
+    _check_object(variables, data, "", found)
+    return found
+
+
+def value_faults(variable: Variable, value: Value, path: str) -> list[DataFault]:
+    """At most 20 faults of one value."""
+    found: list[DataFault] = []
+    _check_value(variable, value, path, found)
+    return found
+
+
+def _check_object(variables: Iterable[Variable], data: Struct, prefix: str, found: list[DataFault]) -> None:
+    fields = data.fields
+    for variable in variables:
+        if variable.name in fields:  # reading a map entry that is absent would make it
+            _check_value(variable, fields[variable.name], prefix + variable.name, found)
+        elif prefix and variable.required:
+            _add(found, prefix + variable.name, "is required")
+
+
+def _check_value(variable: Variable, value: Value, path: str, found: list[DataFault]) -> None:
+    kind = value.WhichOneof("kind")
+    if kind is None or kind == "null_value" or len(found) >= MAX_FAULTS:
+        return
+    declared = variable.type
+    if not _is(declared, kind, value):
+        _add(found, path, f"must be {_WORDS[declared]}")
+    elif kind == "string_value":
+        if variable.max_length and len(value.string_value) > variable.max_length:
+            _add(found, path, f"is longer than {variable.max_length} characters")
+    elif kind == "list_value":
+        items = value.list_value.values
+        if variable.max_length and len(items) > variable.max_length:
+            _add(found, path, f"has more than {variable.max_length} items")
+        elif variable.HasField("items"):
+            for index, item in enumerate(items):
+                _check_value(variable.items, item, f"{path}[{index}]", found)
+    elif kind == "struct_value" and variable.fields:
+        _check_object(variable.fields, value.struct_value, f"{path}.", found)
+
+
+def _add(found: list[DataFault], path: str, message: str) -> None:
+    if len(found) < MAX_FAULTS:
+        found.append(DataFault(path[:256], message))
+
+
+def _is(declared: int, kind: str, value: Value) -> bool:
+    if declared not in _WORDS:  # of a newer version: not for this one to judge
+        return True
+    if declared == VariableType.VARIABLE_TYPE_DATETIME:
+        return _is_moment(kind, value)
+    if declared == VariableType.VARIABLE_TYPE_URL:
+        url = value.string_value
+        return kind == "string_value" and len(url.encode()) <= MAX_URL_BYTES and _URL.fullmatch(url) is not None
+    if kind == "number_value" and not math.isfinite(value.number_value):
+        return False
+    return _KINDS[declared] == kind
+
+
+def _is_moment(kind: str, value: Value) -> bool:
+    if kind == "number_value":
+        return 0 <= value.number_value <= LAST_SECOND
+    if kind != "string_value" or not 8 <= len(value.string_value) <= 40:
+        return False
+    try:
+        return 2 <= datetime.fromisoformat(value.string_value).year <= 9998
+    except ValueError:
+        return False

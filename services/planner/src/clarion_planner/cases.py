@@ -1,0 +1,356 @@
+"""What planning works on: notifications with everything of their app, their recipients, and candidates with their lanes.
+
+No I/O: what is asked of others is made here, and what becomes of their answers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from random import Random
+from uuid import UUID
+
+from google.protobuf.struct_pb2 import Struct
+
+from clarion.internal.content.v1.rendered_pb2 import Rendered
+from clarion.notification.v1.notification_service_pb2 import ChannelMode, EscalateUntil, Notification
+from clarion_kit.sealing import AppSealer
+from clarion_kit.vocabulary import Channel, DeliveryState, Gate, Reason, Verdict
+from clarion_ledger.caps import CapAnswer, CapQuery, Dedupe
+from clarion_ledger.config import CategoryRule
+from clarion_ledger.deferral import Denied, over_cap, quiet_hours
+from clarion_ledger.ids import delivery_id
+from clarion_ledger.planning import PlannedDelivery, ToPlan
+from clarion_ledger.rests import DigestWindow, EscalationStep, Rest
+from clarion_planner.content import literal_contents, sms_segments
+from clarion_planner.domain import (
+    Candidate,
+    Closed,
+    Escalation,
+    GateNote,
+    Quiet,
+    Recipient,
+    Suppressed,
+    Wanted,
+    channels_to_render,
+    in_own_order,
+    keep_first_channel,
+)
+from clarion_planner.gates import trail
+from clarion_planner.ports import RenderQuery, SmsCharge
+
+DEFAULT_ESCALATE_AFTER = timedelta(minutes=5)
+
+NotBefore = Callable[[str, datetime], datetime | None]
+"""When a recipient of a zone may get a notification at the earliest, seen from now (aware); None: at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A notification with everything of its app that planning needs. `recipients`: their references; `content_id`: what is
+    rendered once for all that share it."""
+
+    source: ToPlan
+    notification: Notification
+    category: CategoryRule
+    sealer: AppSealer
+    wanted: Wanted
+    app_enabled: bool
+    recipients: tuple[bytes, ...]
+    content_id: UUID
+    not_before: NotBefore | None = None
+
+    @property
+    def digest(self) -> DigestWindow | None:
+        """The window its deliveries wait for, where they do."""
+        key, length = self.notification.digest_key, self.category.digest_window
+        return DigestWindow(key, length) if key and length > timedelta(0) else None
+
+
+@dataclass(slots=True)
+class Case:
+    """One recipient of a job on its way through the gates."""
+
+    job: Job
+    recipient: Recipient
+    candidates: list[Candidate]
+    suppressed: list[Suppressed]
+    template_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A candidate with its lane and the id of its delivery; those of one case stand together. `step`: of an escalation."""
+
+    case: Case
+    candidate: Candidate
+    lane_id: int
+    delivery_id: UUID
+    step: int = 0
+
+    @property
+    def asks_caps(self) -> bool:
+        """Caps are for what goes: what rests asks for them when it is due."""
+        return self.candidate.rest is None and self.step == 0 and self.case.job.digest is None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What the last gates said of a routed candidate: `end` where it does not go, `rest` where not now."""
+
+    routed: Routed
+    answer: CapAnswer
+    end: Denied | None
+    rest: Rest | None
+
+
+def wanted_channels(notification: Notification) -> Wanted:
+    """The channels a notification asks for, and how they relate."""
+    policy = notification.channel_policy
+    first_only = policy.mode == ChannelMode.CHANNEL_MODE_FIRST_AVAILABLE
+    escalation = None
+    if policy.mode == ChannelMode.CHANNEL_MODE_ESCALATE:
+        after = policy.escalate_after.ToTimedelta() if policy.HasField("escalate_after") else DEFAULT_ESCALATE_AFTER
+        escalation = Escalation(after, policy.until or EscalateUntil.ESCALATE_UNTIL_DELIVERED)
+    if policy.channels:
+        return Wanted(tuple(Channel(channel) for channel in policy.channels), True, first_only, escalation)
+    channels = tuple(Channel)
+    if notification.WhichOneof("body") == "content":
+        content = literal_contents(notification.content)
+        channels = tuple(channel for channel in Channel if channel in content)
+    return Wanted(channels, False, first_only, escalation)
+
+
+def allowed_channels(job: Job) -> tuple[Channel, ...]:
+    """Wanted channels that app and category let through."""
+    if not job.app_enabled:
+        return ()
+    allowed = job.category.channels
+    return tuple(channel for channel in job.wanted.channels if not allowed or channel in allowed)
+
+
+def wanted_of(case: Case) -> Wanted:
+    """What is wanted of a recipient's channels, in its own order."""
+    return in_own_order(replace(case.job.wanted, channels=allowed_channels(case.job)), case.recipient)
+
+
+def forbidden_channels(job: Job) -> list[Suppressed]:
+    """What app or category stop: every channel of a disabled app, those asked for by name, or one where none is left."""
+    if not job.app_enabled:
+        closed = Closed(Gate.APP, Reason.APP_DISABLED)
+        return [Suppressed(channel, closed) for channel in job.wanted.channels[: None if job.wanted.explicit else 1]]
+    closed = Closed(Gate.CATEGORY, Reason.CATEGORY_DISABLED, f"category {job.category.name}")
+    allowed = allowed_channels(job)
+    stopped = [Suppressed(channel, closed) for channel in job.wanted.channels if channel not in allowed]
+    if job.wanted.explicit:
+        return stopped
+    return [] if allowed else stopped[:1]
+
+
+def render_query(case: Case) -> RenderQuery | None:
+    """What to render for a case, None where nothing is."""
+    if case.job.notification.WhichOneof("body") != "template" or not case.recipient.found:
+        return None
+    channels = channels_to_render(wanted_of(case), case.recipient)
+    if not channels:
+        return None
+    template = case.job.notification.template
+    data = template.data if case.job.digest is None else with_digest(template.data, [template.data], 1)
+    return RenderQuery(
+        case.job.source.app_id,
+        template.name,
+        template.version,
+        template.locale or case.recipient.locale,
+        channels,
+        data,
+        case.recipient.time_zone,
+    )
+
+
+def with_digest(data: Struct, items: Sequence[Struct], count: int) -> Struct:
+    """The same data with `digest`: how many notifications became one, and the data of the newest of them."""
+    merged = Struct()
+    merged.CopyFrom(data)
+    digest = merged.fields["digest"].struct_value
+    digest.fields["count"].number_value = count
+    for item in items:
+        digest.fields["items"].list_value.values.add().struct_value.CopyFrom(item)
+    return merged
+
+
+def quiet_gate(case: Case, now: datetime, random: Random) -> Quiet:
+    """The gate QUIET_HOURS of a case; what its sender says of its time holds as well."""
+    job = case.job
+    earliest = job.not_before(case.recipient.time_zone, now) if job.not_before is not None else None
+
+    def gate(until: datetime | None) -> Closed | Rest | None:
+        found = quiet_hours(job.category, until, job.source.expire_at, now, random)
+        if isinstance(found, Denied):
+            return Closed(Gate.QUIET_HOURS, found.reason, found.rule)
+        if earliest is None or earliest <= now:
+            return found
+        rule = f"not before {earliest:%Y-%m-%dT%H:%MZ}"
+        if earliest >= job.source.expire_at:
+            return Closed(Gate.QUIET_HOURS, Reason.DEFERRED_TOO_LONG, f"{rule}, past the deadline")
+        if found is not None and found.due_at is not None and found.due_at > earliest:
+            return found
+        return Rest(DeliveryState.DEFERRED, earliest, code=rule)
+
+    return gate
+
+
+def first_channels(routed: Sequence[Routed]) -> tuple[list[Routed], list[tuple[Case, Suppressed]]]:
+    """FIRST_AVAILABLE: of a recipient's channels that have a route the first serves; the others are not chosen. ESCALATE:
+    each channel is a step."""
+    kept: list[Routed] = []
+    passed_over: list[tuple[Case, Suppressed]] = []
+    for _, group in groupby(routed, key=lambda one: id(one.case)):
+        entries = list(group)
+        case, first = entries[0].case, entries[0].candidate
+        if case.job.wanted.first_only:
+            _, others = keep_first_channel([one.candidate for one in entries])
+            passed_over += [(case, other) for other in others]
+            entries = [one for one in entries if one.candidate.channel is first.channel]
+        elif case.job.wanted.escalation is not None:
+            steps = {channel: step for step, channel in enumerate(dict.fromkeys(o.candidate.channel for o in entries))}
+            entries = [replace(one, step=steps[one.candidate.channel]) for one in entries]
+        kept += entries
+    return kept, passed_over
+
+
+def cap_query(one: Routed) -> CapQuery:
+    """One delivery against what its category allows."""
+    case, candidate = one.case, one.candidate
+    category = case.job.category
+    dedupe = None
+    if category.dedupe_window > timedelta(0):
+        # Of the content as it is shared, before it gets links of its own; maps in it have no order.
+        whole = Rendered.FromString(candidate.content.rendered).SerializeToString(deterministic=True)
+        digest = case.job.sealer.blind_index("content", whole)
+        dedupe = Dedupe(candidate.address.address_id, digest, category.dedupe_window)
+    return CapQuery(
+        case.job.source.app_id,
+        one.delivery_id,
+        case.recipient.ref,
+        category.name,
+        candidate.channel,
+        tuple(cap for cap in category.caps if cap.channel in (None, candidate.channel)),
+        case.recipient.time_zone,
+        dedupe,
+    )
+
+
+def sms_charge(one: Routed) -> SmsCharge:
+    """One SMS against the budgets of its app."""
+    case, address = one.case, one.candidate.address
+    return SmsCharge(
+        app_id=case.job.source.app_id,
+        delivery_id=one.delivery_id,
+        address_id=address.address_id,
+        hint=address.hint,
+        country=case.recipient.country,
+        segments=sms_segments(one.candidate.content.rendered),
+        critical=case.job.category.critical,
+    )
+
+
+def decided(one: Routed, answer: CapAnswer, now: datetime, random: Random) -> Decided:
+    """What caps and budgets make of a candidate, beside what quiet hours did."""
+    found = over_cap(one.case.job.category, answer, one.case.job.source.expire_at, now, random)
+    if isinstance(found, Denied):
+        return Decided(one, answer, found, None)
+    rest = found or one.candidate.rest
+    if one.case.job.digest is not None:
+        rest = Rest(DeliveryState.WAITING, code="digest")
+    return Decided(one, answer, None, rest)
+
+
+def in_steps(group: Sequence[Decided]) -> list[Decided]:
+    """The deliveries of one case of an escalation: each step waits for the ones before it, counted from the first of them
+    that goes; where that cannot go, the next one takes its place at once."""
+    escalation = group[0].routed.case.job.wanted.escalation
+    if escalation is None:
+        return list(group)
+    first = min((one.routed.step for one in group if one.end is None), default=0)
+    begins = [one.rest for one in group if one.routed.step == first and one.rest is not None and one.end is None]
+    moments = [rest.due_at for rest in begins if rest.due_at is not None]
+    begin = max(moments) if moments else None
+    delay = max((rest.delay for rest in begins), default=timedelta(0))
+    made: list[Decided] = []
+    for one in group:
+        step = one.routed.step
+        if one.end is None and step > 0:
+            after = escalation.after * (step - first)
+            # The very first that goes is due now; it is a step nevertheless, and asks all gates when it goes.
+            due_at = begin + after if begin is not None else None
+            one = replace(one, rest=Rest(DeliveryState.WAITING, due_at, delay + after, code=f"step {step}"))
+        made.append(one)
+    return made
+
+
+def planned(one: Decided, content: bytes) -> PlannedDelivery:
+    """The delivery of a candidate; `content` is sealed."""
+    routed, case, candidate = one.routed, one.routed.case, one.routed.candidate
+    if one.end is not None:
+        gate = Gate.CONTENT_DEDUPE if one.answer.duplicate else Gate.CAPS
+        closed = Suppressed(candidate.channel, Closed(gate, one.end.reason, one.end.rule))
+        return suppressed_delivery(case, closed, candidate)
+    escalation = case.job.wanted.escalation
+    return PlannedDelivery(
+        routed.delivery_id,
+        UUID(bytes=case.recipient.ref),
+        candidate.channel,
+        address_id=UUID(bytes=candidate.address.address_id),
+        lane_id=routed.lane_id,
+        address=candidate.address.sealed,
+        content=content,
+        gates=trail(Gate.CAPS if routed.asks_caps else Gate.ROUTE, _notes(one)),
+        template_version=case.template_version,
+        country=case.recipient.country or None,
+        wishes_revision=case.recipient.revision,
+        locale=case.recipient.locale,
+        hint=candidate.address.hint,
+        rest=one.rest,
+        ask_again_at=None if case.job.category.critical else case.recipient.quiet_from,
+        escalation=EscalationStep(routed.step, escalation.until, escalation.after) if escalation else None,
+        digest=case.job.digest,
+    )
+
+
+def suppressed_delivery(case: Case, suppressed: Suppressed, candidate: Candidate | None = None) -> PlannedDelivery:
+    """The delivery of a channel that is not used."""
+    closed = suppressed.closed
+    note = GateNote(closed.gate, Verdict.SUPPRESS, closed.reason, closed.rule)
+    return PlannedDelivery(
+        derived_id(case, suppressed.channel, candidate),
+        UUID(bytes=case.recipient.ref),
+        suppressed.channel,
+        reason=closed.reason,
+        gates=trail(closed.gate, [note]),
+        template_version=case.template_version,
+        country=case.recipient.country or None,
+    )
+
+
+def derived_id(case: Case, channel: Channel, candidate: Candidate | None) -> UUID:
+    """The same for every plan of the same delivery."""
+    address = UUID(bytes=candidate.address.address_id) if candidate is not None else None
+    return delivery_id(case.job.source.notification_id, UUID(bytes=case.recipient.ref), channel, address)
+
+
+def _notes(one: Decided) -> list[GateNote]:
+    notes: list[GateNote] = []
+    hushed = one.routed.candidate.rest
+    if hushed is not None:
+        notes.append(GateNote(Gate.QUIET_HOURS, Verdict.DEFER, hushed.reason, hushed.code))
+    answer = one.answer
+    if not answer.allowed:
+        notes.append(GateNote(Gate.CAPS, Verdict.DEFER, Reason.CAPPED, answer.rule))
+    elif answer.unchecked or answer.rule:
+        verdict = Verdict.PASS_UNCHECKED if answer.unchecked else Verdict.PASS
+        notes.append(GateNote(Gate.CAPS, verdict, rule=answer.rule))
+    if answer.shadow:
+        notes.append(GateNote(Gate.CAPS, Verdict.SHADOW, Reason.CAPPED, answer.shadow))
+    if answer.near:
+        notes.append(GateNote(Gate.CAPS, Verdict.PASS, rule=f"near: {answer.near}"))
+    return notes

@@ -1,0 +1,11 @@
+"""What acceptance needs of other daemons."""
+
+from typing import Protocol
+
+from clarion.notification.v1.notification_service_pb2 import TemplateRef
+
+
+class Templates(Protocol):
+    async def check(self, app_id: int, reference: TemplateRef) -> None:
+        """Raises TEMPLATE_NOT_FOUND, MISSING_VARIABLE."""
+        ...
