@@ -1,7 +1,10 @@
 """Free TCP ports on loopback."""
 
+import os
 import random
 import socket
+import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,6 +14,8 @@ LOOPBACK = "127.0.0.1"
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SPAN = 12_000
 _TRIES = 200
+_RESERVED_SECONDS = 60.0
+"""From picking a port to its server's bind, whatever else the machine does meanwhile."""
 
 
 class PortLease:
@@ -18,8 +23,8 @@ class PortLease:
 
     The lease holds a bound socket that never listens, so the kernel gives the port to nobody (neither to another
     lease nor as the source port of a connection) and nothing stays in TIME_WAIT. Between `hand_over` and the server's
-    own bind the port is unguarded: hand over right before the server starts. It lies below the range that the kernel
-    takes the source ports of connections from, so that none of them slips in meanwhile.
+    own bind no socket guards it: it lies below the range that the kernel takes the source ports of connections from, and
+    no other lease of this user, in whatever process, takes it within a minute.
     """
 
     def __init__(self) -> None:
@@ -55,11 +60,26 @@ def _bind(unbound: socket.socket) -> None:
     if top > _SPAN + 1_024:
         for port in random.sample(range(top - _SPAN, top), _TRIES):
             try:
-                unbound.bind((LOOPBACK, port))
+                if _reserve(port):
+                    unbound.bind((LOOPBACK, port))
+                    return
             except OSError:
                 continue
-            return
     unbound.bind((LOOPBACK, 0))
+
+
+def _reserve(port: int) -> bool:
+    """Whether no other lease took it a moment ago; then none will for a while. A file's age says so."""
+    folder = Path(tempfile.gettempdir()) / f"clarion-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    mark = folder / str(port)
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        if time.time() - mark.stat().st_mtime < _RESERVED_SECONDS:
+            return False
+        mark.touch()
+    return True
 
 
 def free_ports(count: int) -> list[int]:
