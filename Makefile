@@ -29,7 +29,7 @@ $(READY): requirements.lock $(MEMBERS)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
-demo: $(READY) ## Start the whole mesh, send 5,000 notifications through it, show what became of them.
+demo: $(READY) ## Start the whole mesh, send 6,000 notifications through it, show what became of them.
 	@$(BIN)/clarion demo
 
 up: $(READY) ## Start the whole mesh and stay; prints endpoints, keys and what to try next.

@@ -177,6 +177,23 @@ async def test_failing_trial_burns_not_even_the_last_attempt(
         assert await b.unaccounted() == 0
 
 
+async def test_single_delivery_that_always_fails_does_not_keep_its_account_stopped(
+    database: Database, app: App, telemetry: Telemetry
+) -> None:
+    async with bench(database, app, telemetry) as b:
+        lane_id, [held] = await broken(b, 1)
+
+        await b.try_now(lane_id)
+        await b.try_now(lane_id)
+        assert await b.stop_of(lane_id) is not None
+        await b.try_now(lane_id)
+
+        assert await b.stop_of(lane_id) is None
+        await b.go_on([held])
+        assert (await b.state(held), (await b.row(held))["tried"]) == (RETRY_WAIT, 1)
+        assert await b.unaccounted() == 0
+
+
 async def test_working_trial_lets_the_lane_go_on_and_everything_held_is_sent(
     database: Database, app: App, telemetry: Telemetry
 ) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Never
 
@@ -10,8 +10,9 @@ import grpc
 import pytest
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from clarion.app.v1 import app_service_pb2, app_service_pb2_grpc
 from clarion.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
@@ -22,11 +23,11 @@ from clarion.recipient.v1 import recipient_service_pb2, recipient_service_pb2_gr
 from clarion.types.v1 import channel_pb2
 from clarion_local.authority import Authority
 from clarion_local.cli.connection import STACK_FILE
-from clarion_local.cli.main import build
 from clarion_local.cli.remembered import AppKey, RememberedApps
 
+from .scripted_stack import KEY, clarion, scripted_stack
+
 Context = grpc.ServicerContext
-KEY = AppKey("ck_test", "cs_canary_of_the_app")
 NEW_SECRET = "cs_canary_of_a_new_key"
 PHONE = "+821099990001"
 
@@ -56,6 +57,7 @@ class Gateway(
     def __init__(self) -> None:
         self.sent: list[pb.Notification] = []
         self.upserts: list[list[str]] = []
+        self.moves: list[pb.RescheduleRequest] = []
         self.looks = 0
         self.lists: list[pb.ListRequest] = []
         self.budgets: list[budget_service_pb2.SmsBudget] = []
@@ -107,6 +109,11 @@ class Gateway(
 
     def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
         abort(context, grpc.StatusCode.FAILED_PRECONDITION, "NOT_CANCELLABLE", "nothing is in flight any more")
+
+    def Reschedule(self, request: pb.RescheduleRequest, context: Context) -> pb.RescheduleResponse:
+        self.moves.append(request)
+        expire_at = Timestamp(seconds=request.deliver_at.seconds + 86_400)
+        return pb.RescheduleResponse(deliver_at=request.deliver_at, expire_at=expire_at)
 
     def UpsertRecipients(
         self, request: recipient_service_pb2.UpsertRecipientsRequest, context: Context
@@ -168,15 +175,10 @@ class Gateway(
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "not scripted")
         raise AssertionError
 
-    SendBatch = Explain = Reschedule = _unasked
+    SendBatch = Explain = _unasked
     UpsertRecipient = GetRecipient = RegisterAddress = RemoveAddress = MergeRecipients = EraseRecipient = _unasked
     ExportRecipient = _unasked
     CreateApp = ListApps = ListKeys = _unasked
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.create(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
@@ -187,37 +189,15 @@ def gateway() -> Gateway:
 @pytest.fixture
 def stack(tmp_path: Path, gateway: Gateway, authority: Authority) -> Iterator[Path]:
     """The folder of a local stack whose gateway is ours."""
-    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
-    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(gateway, server)
-    notification_service_pb2_grpc.add_NotificationServiceServicer_to_server(gateway, server)
-    recipient_service_pb2_grpc.add_RecipientServiceServicer_to_server(gateway, server)
-    app_service_pb2_grpc.add_AppServiceServicer_to_server(gateway, server)
-    budget_service_pb2_grpc.add_BudgetServiceServicer_to_server(gateway, server)
-    files = authority.issue("gateway", ips=["127.0.0.1"])
-    credentials = grpc.ssl_server_credentials([(files.key.read_bytes(), files.cert.read_bytes())])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    server.start()
-    document = {
-        "gateway": f"127.0.0.1:{port}",
-        "ca_file": str(authority.ca),
-        "admin_key": KEY.app_key,
-        "admin_secret": KEY.app_secret,
-        "database_url": "postgresql://nobody@127.0.0.1:9/x",
-        "nats_url": "nats://127.0.0.1:9",
-    }
-    (tmp_path / STACK_FILE).write_text(json.dumps(document))
-    RememberedApps(tmp_path).put("demo", KEY)
-    try:
-        yield tmp_path
-    finally:
-        server.stop(None).wait(5)
-
-
-def clarion(folder: Path, *arguments: str, text: str | None = None, env: dict[str, str] | None = None) -> Result:
-    clean = dict.fromkeys(("CLARION_ENDPOINT", "CLARION_APP_KEY", "CLARION_APP_SECRET", "CLARION_CA_FILE"))
-    clean |= dict.fromkeys(("CLARION_APP", "CLARION_DATABASE_URL", "CLARION_NATS_URL"))
-    variables = {**clean, "CLARION_FOLDER": str(folder), **(env or {})}
-    return CliRunner().invoke(build(), arguments, input=text, env=variables, catch_exceptions=False)
+    services = (
+        partial(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, gateway),
+        partial(notification_service_pb2_grpc.add_NotificationServiceServicer_to_server, gateway),
+        partial(recipient_service_pb2_grpc.add_RecipientServiceServicer_to_server, gateway),
+        partial(app_service_pb2_grpc.add_AppServiceServicer_to_server, gateway),
+        partial(budget_service_pb2_grpc.add_BudgetServiceServicer_to_server, gateway),
+    )
+    with scripted_stack(tmp_path, authority, *services) as folder:
+        yield folder
 
 
 def documents(result: Result) -> list[dict[str, object]]:
@@ -273,6 +253,33 @@ def test_refusal_shows_its_reason(stack: Path) -> None:
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert "CATEGORY_NOT_FOUND: there is no category 'nope'" in result.stderr
+
+
+def test_send_by_each_recipients_clock(stack: Path, gateway: Gateway) -> None:
+    result = clarion(stack, *SEND, "--sms", "x", "--at-local", "2027-01-10T09:00", "--window", "09:00-21:00/1,2,3,4,5")
+
+    assert result.exit_code == 0
+    (sent,) = gateway.sent
+    assert sent.deliver_at_local == "2027-01-10T09:00:00"
+    assert (sent.send_window.opens, sent.send_window.closes) == ("09:00", "21:00")
+    assert list(sent.send_window.weekdays) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("window", ["9-21", "09:00", "09:00-21:00/", "09:00-21:00/8", "09:00-21:00/1;2", ""])
+def test_window_of_another_form_is_refused_before_anything_is_sent(stack: Path, gateway: Gateway, window: str) -> None:
+    result = clarion(stack, *SEND, "--sms", "x", "--window", window)
+
+    assert (result.exit_code, gateway.sent) == (2, [])
+
+
+def test_scheduled_send_is_moved(stack: Path, gateway: Gateway) -> None:
+    moved = clarion(stack, "reschedule", "n-1", "--at", "2099-01-01T00:00Z")
+    document = clarion(stack, "reschedule", "n-1", "--at", "10m", "--expire", "1h", "--json")
+
+    assert (moved.exit_code, document.exit_code) == (0, 0)
+    assert "2099-01-01 00:00:00" in moved.stdout
+    assert [move.HasField("expire_at") for move in gateway.moves] == [False, True]
+    assert json.loads(document.stdout).keys() == {"deliver_at", "expire_at"}
 
 
 def test_refusal_is_one_document_for_machines(stack: Path) -> None:

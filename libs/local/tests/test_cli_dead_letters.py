@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
-from typer.testing import CliRunner, Result
 
 from clarion.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from clarion.deadletter.v1 import dead_letter_service_pb2 as pb
@@ -16,10 +15,9 @@ from clarion.deadletter.v1 import dead_letter_service_pb2_grpc
 from clarion.notification.v1 import state_pb2
 from clarion.types.v1 import channel_pb2
 from clarion_local.authority import Authority
-from clarion_local.cli.connection import STACK_FILE
 from clarion_local.cli.dead_letters import CHUNK
-from clarion_local.cli.main import build
-from clarion_local.cli.remembered import AppKey, RememberedApps
+
+from .scripted_stack import clarion, scripted_stack
 
 Context = grpc.ServicerContext
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -81,11 +79,6 @@ def _outcome(id_: str) -> pb.RedriveOutcome.ValueType:
     return pb.REDRIVE_OUTCOME_CONTENT_GONE if id_ == "gone" else pb.REDRIVE_OUTCOME_REDRIVEN
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.create(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
 def gateway() -> Gateway:
     return Gateway()
@@ -94,34 +87,17 @@ def gateway() -> Gateway:
 @pytest.fixture
 def stack(tmp_path: Path, gateway: Gateway, authority: Authority) -> Iterator[Path]:
     """The folder of a local stack whose gateway is ours."""
-    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
-    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(gateway, server)
-    dead_letter_service_pb2_grpc.add_DeadLetterServiceServicer_to_server(gateway, server)
-    files = authority.issue("gateway", ips=["127.0.0.1"])
-    credentials = grpc.ssl_server_credentials([(files.key.read_bytes(), files.cert.read_bytes())])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    server.start()
-    names = ("admin_key", "admin_secret", "database_url", "nats_url")
-    document = {"gateway": f"127.0.0.1:{port}", "ca_file": str(authority.ca), **dict.fromkeys(names, "none")}
-    (tmp_path / STACK_FILE).write_text(json.dumps(document))
-    RememberedApps(tmp_path).put("demo", AppKey("ck_test", "cs_test"))
-    try:
-        yield tmp_path
-    finally:
-        server.stop(None).wait(5)
-
-
-def dlq(folder: Path, *arguments: str) -> Result:
-    clean = dict.fromkeys(
-        ("CLARION_ENDPOINT", "CLARION_APP_KEY", "CLARION_APP_SECRET", "CLARION_CA_FILE", "CLARION_APP")
+    services = (
+        partial(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, gateway),
+        partial(dead_letter_service_pb2_grpc.add_DeadLetterServiceServicer_to_server, gateway),
     )
-    env = {**clean, "CLARION_FOLDER": str(folder)}
-    return CliRunner().invoke(build(), ["dlq", *arguments], env=env, catch_exceptions=False)
+    with scripted_stack(tmp_path, authority, *services) as folder:
+        yield folder
 
 
 def test_list_passes_its_filters_and_shows_rows_without_control(stack: Path, gateway: Gateway) -> None:
-    result = dlq(
-        stack, "list", "--channel", "sms", "--reason", "poison", "--since", "2030-01-01T00:00Z", "--provider", "smpp",
+    result = clarion(
+        stack, "dlq", "list", "--channel", "sms", "--reason", "poison", "--since", "2030-01-01T00:00Z", "--provider", "smpp",
         "--code", "0x58", "--not-redriven",
     )  # fmt: skip
 
@@ -133,8 +109,8 @@ def test_list_passes_its_filters_and_shows_rows_without_control(stack: Path, gat
 
 
 def test_show_tells_attempts_and_content(stack: Path) -> None:
-    shown = dlq(stack, "show", "d-1").stdout
-    document = json.loads(dlq(stack, "show", "d-1", "--json").stdout)
+    shown = clarion(stack, "dlq", "show", "d-1").stdout
+    document = json.loads(clarion(stack, "dlq", "show", "d-1", "--json").stdout)
 
     for part in ("orders", "throttle", "35 ms", "your code is 1"):
         assert part in shown
@@ -142,7 +118,7 @@ def test_show_tells_attempts_and_content(stack: Path) -> None:
 
 
 def test_redrive_by_ids_says_what_could_not_be_redriven(stack: Path, gateway: Gateway) -> None:
-    result = dlq(stack, "redrive", "d-1", "gone", "--json", "--rate", "5")
+    result = clarion(stack, "dlq", "redrive", "d-1", "gone", "--json", "--rate", "5")
 
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line.get("outcome") for line in lines[:2]] == ["REDRIVE_OUTCOME_REDRIVEN", "REDRIVE_OUTCOME_CONTENT_GONE"]
@@ -154,7 +130,7 @@ def test_redrive_by_ids_says_what_could_not_be_redriven(stack: Path, gateway: Ga
 def test_redrive_by_filter_goes_on_where_and_when_the_last_call_ended(stack: Path, gateway: Gateway) -> None:
     gateway.letters = 2 * CHUNK + 7
 
-    result = dlq(stack, "redrive", "--channel", "sms", "--max", str(2 * CHUNK))
+    result = clarion(stack, "dlq", "redrive", "--channel", "sms", "--max", str(2 * CHUNK))
 
     first, second = gateway.redrives
     assert (first.max, first.page_token, first.HasField("due_at")) == (CHUNK, "", False)
@@ -166,16 +142,19 @@ def test_redrive_by_filter_goes_on_where_and_when_the_last_call_ended(stack: Pat
 def test_letters_that_were_redriven_before_do_not_count(stack: Path, gateway: Gateway) -> None:
     gateway.letters, gateway.done_before = 10, 4
 
-    result = dlq(stack, "redrive", "--all", "--max", "5")
+    result = clarion(stack, "dlq", "redrive", "--all", "--max", "5")
 
     assert [request.max for request in gateway.redrives] == [5, 4]
     assert result.stdout.strip() == "4 already redriven, 5 redriven"
 
 
 def test_redrive_of_everything_must_be_said(stack: Path, gateway: Gateway) -> None:
-    refused = [dlq(stack, "redrive").exit_code, dlq(stack, "redrive", "d-1", "--code", "503").exit_code]
+    refused = [
+        clarion(stack, "dlq", "redrive").exit_code,
+        clarion(stack, "dlq", "redrive", "d-1", "--code", "503").exit_code,
+    ]
 
     assert refused == [2, 2]
     assert gateway.redrives == []
-    assert dlq(stack, "redrive", "--all").exit_code == 0
+    assert clarion(stack, "dlq", "redrive", "--all").exit_code == 0
     assert gateway.redrives[0].filter == pb.DeadLetterFilter()

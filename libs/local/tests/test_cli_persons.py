@@ -1,15 +1,14 @@
-"""`clarion recipients merge|export|erase|wishes` and `clarion topics` against a gateway of the real contract, over real TLS."""
+"""`clarion recipients merge|export|erase|wishes|page` and `clarion topics` against a gateway of the real contract, over real TLS."""
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Never
 
 import grpc
 import pytest
 from google.protobuf.message import Message
-from typer.testing import CliRunner, Result
 
 from clarion.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from clarion.preference.v1 import preference_service_pb2 as preference
@@ -19,9 +18,8 @@ from clarion.recipient.v1 import recipient_service_pb2_grpc as recipient_grpc
 from clarion.topic.v1 import topic_service_pb2 as topic
 from clarion.topic.v1 import topic_service_pb2_grpc as topic_grpc
 from clarion_local.authority import Authority
-from clarion_local.cli.connection import STACK_FILE
-from clarion_local.cli.main import build
-from clarion_local.cli.remembered import AppKey, RememberedApps
+
+from .scripted_stack import clarion, scripted_stack
 
 Context = grpc.ServicerContext
 
@@ -72,6 +70,12 @@ class Gateway(
         answer.changes.add(way=recipient.WishChangeWay.ValueType(77))
         return answer
 
+    def CreatePageLink(
+        self, request: preference.CreatePageLinkRequest, context: Context
+    ) -> preference.CreatePageLinkResponse:
+        self.asked.append(request)
+        return preference.CreatePageLinkResponse(url="https://t.example.com/p/x")
+
     def Subscribe(self, request: topic.SubscribeRequest, context: Context) -> topic.SubscribeResponse:
         self.asked.append(request)
         return topic.SubscribeResponse(added=1, unknown=[1])
@@ -99,12 +103,7 @@ class Gateway(
         raise AssertionError
 
     UpsertRecipient = UpsertRecipients = GetRecipient = RegisterAddress = RemoveAddress = _unasked
-    GetWishes = SetWishes = Switch = CreatePageLink = _unasked
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.create(tmp_path_factory.mktemp("tls"))
+    GetWishes = SetWishes = Switch = _unasked
 
 
 @pytest.fixture
@@ -115,65 +114,60 @@ def gateway() -> Gateway:
 @pytest.fixture
 def stack(tmp_path: Path, gateway: Gateway, authority: Authority) -> Iterator[Path]:
     """The folder of a local stack whose gateway is ours."""
-    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
-    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(gateway, server)
-    recipient_grpc.add_RecipientServiceServicer_to_server(gateway, server)
-    preference_grpc.add_PreferenceServiceServicer_to_server(gateway, server)
-    topic_grpc.add_TopicServiceServicer_to_server(gateway, server)
-    files = authority.issue("gateway", ips=["127.0.0.1"])
-    credentials = grpc.ssl_server_credentials([(files.key.read_bytes(), files.cert.read_bytes())])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    server.start()
-    names = ("admin_key", "admin_secret", "database_url", "nats_url")
-    document = {"gateway": f"127.0.0.1:{port}", "ca_file": str(authority.ca), **dict.fromkeys(names, "none")}
-    (tmp_path / STACK_FILE).write_text(json.dumps(document))
-    RememberedApps(tmp_path).put("demo", AppKey("ck_test", "cs_test"))
-    try:
-        yield tmp_path
-    finally:
-        server.stop(None).wait(5)
-
-
-def run(folder: Path, *arguments: str, text: str = "") -> Result:
-    clean = dict.fromkeys(
-        ("CLARION_ENDPOINT", "CLARION_APP_KEY", "CLARION_APP_SECRET", "CLARION_CA_FILE", "CLARION_APP")
+    services = (
+        partial(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, gateway),
+        partial(recipient_grpc.add_RecipientServiceServicer_to_server, gateway),
+        partial(preference_grpc.add_PreferenceServiceServicer_to_server, gateway),
+        partial(topic_grpc.add_TopicServiceServicer_to_server, gateway),
     )
-    env = {**clean, "CLARION_FOLDER": str(folder)}
-    return CliRunner().invoke(build(), arguments, env=env, input=text, catch_exceptions=False)
+    with scripted_stack(tmp_path, authority, *services) as folder:
+        yield folder
 
 
 def test_merging_names_the_one_that_stays_first(stack: Path, gateway: Gateway) -> None:
-    result = run(stack, "recipients", "merge", "anna", "guest")
+    result = clarion(stack, "recipients", "merge", "anna", "guest")
 
     assert result.exit_code == 0
     assert gateway.asked == [recipient.MergeRecipientsRequest(into_recipient_id="anna", from_recipient_id="guest")]
 
 
 def test_export_is_json(stack: Path) -> None:
-    document = json.loads(run(stack, "recipients", "export", "anna").stdout)
+    document = json.loads(clarion(stack, "recipients", "export", "anna").stdout)
 
     assert document["recipient"]["recipient_id"] == "anna"
     assert document["topics"] == ["music"]
 
 
 def test_erasing_asks_first(stack: Path, gateway: Gateway) -> None:
-    refused = run(stack, "recipients", "erase", "anna", text="n\n")
+    refused = clarion(stack, "recipients", "erase", "anna", text="n\n")
     asked_after_no = list(gateway.asked)
-    done = run(stack, "recipients", "erase", "anna", "--yes")
+    done = clarion(stack, "recipients", "erase", "anna", "--yes")
 
     assert (refused.exit_code, asked_after_no, done.exit_code) == (1, [], 0)
     assert gateway.asked == [recipient.EraseRecipientRequest(recipient_id="anna")]
 
 
 def test_changes_of_wishes_say_how_and_what_and_unknown_ways_their_number(stack: Path) -> None:
-    result = run(stack, "recipients", "wishes", "anna")
+    result = clarion(stack, "recipients", "wishes", "anna")
 
     for shown in ("STOP", "sms word", "ck_1", "opted_out: True", "77", "(erased)"):
         assert shown in result.stdout
 
 
+def test_page_gives_a_link_that_lasts_as_long_as_was_said(stack: Path, gateway: Gateway) -> None:
+    plain = clarion(stack, "recipients", "page", "anna")
+    until = clarion(stack, "recipients", "page", "anna", "--expire", "2099-01-01T00:00Z", "--json")
+
+    assert plain.stdout.split() == ["https://t.example.com/p/x"]
+    assert json.loads(until.stdout) == {"url": "https://t.example.com/p/x"}
+    first, second = gateway.asked
+    assert first == preference.CreatePageLinkRequest(recipient_id="anna")
+    assert isinstance(second, preference.CreatePageLinkRequest)
+    assert second.expire_at.seconds == 4_070_908_800
+
+
 def test_subscribing_names_ids_that_nobody_has(stack: Path, gateway: Gateway) -> None:
-    result = run(stack, "topics", "subscribe", "music", "anna", "nobody")
+    result = clarion(stack, "topics", "subscribe", "music", "anna", "nobody")
 
     assert "1 added" in result.stdout
     assert "nobody" in result.stderr
@@ -181,9 +175,9 @@ def test_subscribing_names_ids_that_nobody_has(stack: Path, gateway: Gateway) ->
 
 
 def test_topics_are_left_counted_and_listed_page_after_page(stack: Path) -> None:
-    left = run(stack, "topics", "unsubscribe", "music", "anna", "bea")
-    counted = run(stack, "topics", "count", "music", "--json")
-    listed = run(stack, "topics", "of", "anna")
+    left = clarion(stack, "topics", "unsubscribe", "music", "anna", "bea")
+    counted = clarion(stack, "topics", "count", "music", "--json")
+    listed = clarion(stack, "topics", "of", "anna")
 
     assert "2 removed" in left.stdout
     assert json.loads(counted.stdout) == {"count": "7"}

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
-from typer.testing import CliRunner, Result
 
 from clarion.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from clarion.suppression.v1 import suppression_pb2
@@ -17,8 +16,8 @@ from clarion.types.v1 import address_pb2, channel_pb2
 from clarion_client import Client, addresses
 from clarion_local.authority import Authority
 from clarion_local.cli.connection import STACK_FILE
-from clarion_local.cli.main import build
-from clarion_local.cli.remembered import AppKey, RememberedApps
+
+from .scripted_stack import clarion, scripted_stack
 
 Context = grpc.ServicerContext
 PHONE = "+821012345678"
@@ -68,11 +67,6 @@ class Gateway(auth_service_pb2_grpc.AuthServiceServicer, pb_grpc.SuppressionServ
         return pb.ListSuppressedResponse(suppressed=self.entries[start:end], next_page_token=more)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.create(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
 def gateway() -> Gateway:
     return Gateway()
@@ -81,29 +75,12 @@ def gateway() -> Gateway:
 @pytest.fixture
 def stack(tmp_path: Path, gateway: Gateway, authority: Authority) -> Iterator[Path]:
     """The folder of a local stack whose gateway is ours."""
-    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
-    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(gateway, server)
-    pb_grpc.add_SuppressionServiceServicer_to_server(gateway, server)
-    files = authority.issue("gateway", ips=["127.0.0.1"])
-    credentials = grpc.ssl_server_credentials([(files.key.read_bytes(), files.cert.read_bytes())])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    server.start()
-    names = ("admin_key", "admin_secret", "database_url", "nats_url")
-    document = {"gateway": f"127.0.0.1:{port}", "ca_file": str(authority.ca), **dict.fromkeys(names, "none")}
-    (tmp_path / STACK_FILE).write_text(json.dumps(document))
-    RememberedApps(tmp_path).put("demo", AppKey("ck_test", "cs_test"))
-    try:
-        yield tmp_path
-    finally:
-        server.stop(None).wait(5)
-
-
-def run(folder: Path, *arguments: str) -> Result:
-    clean = dict.fromkeys(
-        ("CLARION_ENDPOINT", "CLARION_APP_KEY", "CLARION_APP_SECRET", "CLARION_CA_FILE", "CLARION_APP")
+    services = (
+        partial(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, gateway),
+        partial(pb_grpc.add_SuppressionServiceServicer_to_server, gateway),
     )
-    env = {**clean, "CLARION_FOLDER": str(folder)}
-    return CliRunner().invoke(build(), ["suppressions", *arguments], env=env, catch_exceptions=False)
+    with scripted_stack(tmp_path, authority, *services) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize(
@@ -119,8 +96,8 @@ def run(folder: Path, *arguments: str) -> Result:
 def test_address_says_its_channel_or_is_told(
     stack: Path, gateway: Gateway, arguments: Sequence[str], address: address_pb2.Address
 ) -> None:
-    added = run(stack, "add", *arguments, "--note", "asked by mail")
-    removed = run(stack, "remove", *arguments)
+    added = clarion(stack, "suppressions", "add", *arguments, "--note", "asked by mail")
+    removed = clarion(stack, "suppressions", "remove", *arguments)
 
     assert (added.exit_code, removed.exit_code) == (0, 0)
     assert gateway.added == [pb.SuppressRequest(address=address, note="asked by mail")]
@@ -129,12 +106,12 @@ def test_address_says_its_channel_or_is_told(
 
 @pytest.mark.parametrize("arguments", [["ab12"], ["{}", "--channel", "web"], ["x", "--channel", "fax"], []])
 def test_address_that_says_no_channel_is_a_usage_error(stack: Path, gateway: Gateway, arguments: Sequence[str]) -> None:
-    assert run(stack, "add", *arguments).exit_code == 2
+    assert clarion(stack, "suppressions", "add", *arguments).exit_code == 2
     assert gateway.added == []
 
 
 def test_list_passes_its_filters_and_shows_no_control(stack: Path, gateway: Gateway) -> None:
-    result = run(stack, "list", "--channel", "sms", "--reason", "stop-word", "--limit", "3")
+    result = clarion(stack, "suppressions", "list", "--channel", "sms", "--reason", "stop-word", "--limit", "3")
 
     [asked] = gateway.lists
     assert (asked.channel, asked.reason, asked.page_size) == (
@@ -150,7 +127,7 @@ def test_list_passes_its_filters_and_shows_no_control(stack: Path, gateway: Gate
 
 
 def test_list_for_machines_is_one_entry_a_line(stack: Path) -> None:
-    lines = [json.loads(line) for line in run(stack, "list", "--json").stdout.splitlines()]
+    lines = [json.loads(line) for line in clarion(stack, "suppressions", "list", "--json").stdout.splitlines()]
 
     assert [line["address"]["sms"]["e164"] for line in lines] == [f"+82101234{number:04}" for number in range(7)]
 
@@ -161,7 +138,7 @@ def test_entry_without_address_and_words_of_newer_servers_are_shown(stack: Path,
     erased.reason = 77  # type: ignore[assignment]  # as a newer server may send
     gateway.entries = [erased]
 
-    shown = run(stack, "list").stdout
+    shown = clarion(stack, "suppressions", "list").stdout
 
     assert "(removed)" in shown
     assert "77" in shown

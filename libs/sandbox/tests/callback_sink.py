@@ -50,9 +50,9 @@ class Sink:
 
 
 @asynccontextmanager
-async def sink() -> AsyncIterator[Sink]:
+async def sink(refusals: int = 0) -> AsyncIterator[Sink]:
     """A sink on a free port of 127.0.0.1."""
-    receiver = Sink()
+    receiver = Sink(refusals=refusals)
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
     try:

@@ -16,7 +16,7 @@ from clarion_sandbox.faults import FaultRule, FaultRules
 from clarion_sandbox.server import Sandbox
 from clarion_sandbox.web.huawei_token import ClientTokens, TokenState
 
-from .callback_receiver import ReceivedCall, receiving
+from .callback_sink import Taken, sink
 
 DEVICE = "IQAAAACy0kYhAADm" + "x" * 100
 OTHER = "IQAAAACy0kYhAADn" + "y" * 100
@@ -207,13 +207,13 @@ async def test_scripted_fault_strikes_the_token_server(sandbox: Sandbox, http: C
     assert (await ask_token(sandbox, http)).status == 503
 
 
-def statuses(call: ReceivedCall) -> list[dict[str, object]]:
+def statuses(call: Taken) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(call.body)["statuses"]
     return found
 
 
 async def test_receipts_are_merged_and_signed(sandbox: Sandbox, http: Client) -> None:
-    async with receiving() as receiver:
+    async with sink() as receiver:
         await put_callbacks(sandbox, http, {"huawei": receiver.url})
         tokens = [f"{DEVICE}{number}" for number in range(150)]
         sent = await (await post(sandbox, http, to(*tokens, android={"bi_tag": "tag"}))).json()
@@ -232,7 +232,7 @@ async def test_receipts_are_merged_and_signed(sandbox: Sandbox, http: Client) ->
 
 
 async def test_second_version_of_receipts_comes_from_the_project_path(sandbox: Sandbox, http: Client) -> None:
-    async with receiving() as receiver:
+    async with sink() as receiver:
         sandbox.callback_urls.put({"huawei": receiver.url})
         path = f"/v2/{sandbox.credentials.huawei_project_id}/messages:send"
         await post(sandbox, http, to(magic("6150")), path=path)
@@ -249,7 +249,7 @@ async def test_second_version_of_receipts_comes_from_the_project_path(sandbox: S
 async def test_magic_token_chooses_how_its_receipt_travels(
     sandbox: Sandbox, http: Client, code: str, results: list[int]
 ) -> None:
-    async with receiving() as receiver:
+    async with sink() as receiver:
         sandbox.callback_urls.put({"huawei": receiver.url})
         await post(sandbox, http, to(magic(code)))
         calls = await receiver.wait_for(len(results))
@@ -257,7 +257,7 @@ async def test_magic_token_chooses_how_its_receipt_travels(
 
 
 async def test_receipt_that_is_to_overtake_the_answer_does(sandbox: Sandbox, http: Client) -> None:
-    async with receiving() as receiver:
+    async with sink() as receiver:
         sandbox.callback_urls.put({"huawei": receiver.url})
         await post(sandbox, http, to(magic("6002")))
         assert len(receiver.calls) == 1

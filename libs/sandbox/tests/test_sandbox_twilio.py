@@ -12,7 +12,7 @@ from clarion_sandbox import content
 from clarion_sandbox.server import Sandbox
 from clarion_sandbox.web.twilio import segments, signature
 
-from .callback_receiver import ReceivedCall, receiving
+from .callback_sink import Taken, sink
 
 NUMBER = "+821012345678"
 
@@ -139,7 +139,7 @@ async def test_flaky_number_turns_good(sandbox: Sandbox, http: Client) -> None:
     assert answers == [500, 201]
 
 
-def fields(call: ReceivedCall) -> dict[str, str]:
+def fields(call: Taken) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(call.body.decode(), strict_parsing=True).items()}
 
 
@@ -158,7 +158,7 @@ def fields(call: ReceivedCall) -> dict[str, str]:
 async def test_status_callbacks_are_signed_and_travel_as_the_number_asks(
     sandbox: Sandbox, http: Client, code: str, expected: list[tuple[str, str]]
 ) -> None:
-    async with receiving() as receiver:
+    async with sink() as receiver:
         sent = await (await send(sandbox, http, To=magic(code), StatusCallback=receiver.url)).json()
         calls = await receiver.wait_for(len(expected))
     told = [fields(call) for call in calls]
@@ -170,13 +170,13 @@ async def test_status_callbacks_are_signed_and_travel_as_the_number_asks(
 
 
 async def test_callback_that_is_to_overtake_the_answer_does(sandbox: Sandbox, http: Client) -> None:
-    async with receiving() as receiver:
+    async with sink() as receiver:
         await send(sandbox, http, To=magic("691"), StatusCallback=receiver.url)
         assert [fields(call)["MessageStatus"] for call in receiver.calls] == ["sent", "delivered"]
 
 
 async def test_callback_that_is_not_taken_comes_again(sandbox: Sandbox, http: Client) -> None:
-    async with receiving(refusals=1) as receiver:
+    async with sink(refusals=1) as receiver:
         await send(sandbox, http, StatusCallback=receiver.url)
         calls = await receiver.wait_for(3)
     assert [fields(call)["MessageStatus"] for call in calls] == ["sent", "sent", "delivered"]

@@ -1,5 +1,6 @@
 """Local due times, send windows, and sends that are moved."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -7,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clarion.category.v1.category_service_pb2 import Category, ListCategoriesRequest, PutCategoryRequest
 from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion.notification.v1.state_pb2 import NotificationState
 from clarion.types.v1.time_pb2 import SendWindow
@@ -61,6 +63,42 @@ async def test_faulty_time_is_named(gateway: Gateway, fields: dict[str, object],
 
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert f"notification.{faulty}" in refused.fields
+
+
+def hours(name: str, opens: str, closes: str, *, critical: bool = False, weekdays: Sequence[int] = ()) -> Category:
+    return Category(name=name, critical=critical, send_window=SendWindow(opens=opens, closes=closes, weekdays=weekdays))
+
+
+async def test_category_keeps_its_send_window(gateway: Gateway) -> None:
+    client = await gateway.app()
+    wanted = hours("office", "09:00", "17:30", weekdays=[1, 2, 3, 4, 5])
+
+    stored = await client.categories.PutCategory(PutCategoryRequest(category=wanted), metadata=client.auth)
+    listed = await client.categories.ListCategories(ListCategoriesRequest(), metadata=client.auth)
+    sent = await client.send(notification(category="office"))
+
+    assert stored.category.send_window == wanted.send_window
+    assert [one.send_window for one in listed.categories if one.name == "office"] == [wanted.send_window]
+    assert (await shown(client, sent.notification_id)).state == NotificationState.NOTIFICATION_STATE_ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("category", "field"),
+    [
+        (hours("n", "9", "17:30"), "send_window.opens"),
+        (hours("n", "09:00", "24:00"), "send_window.closes"),
+        (hours("n", "09:00", "09:00"), "send_window.closes"),
+        (hours("n", "09:00", "17:30", weekdays=[0]), "send_window.weekdays"),
+        (hours("n", "09:00", "17:30", weekdays=[1, 1]), "send_window.weekdays"),
+        (hours("n", "09:00", "17:30", critical=True), "send_window"),
+    ],
+)
+async def test_faulty_send_window_of_a_category_is_named(gateway: Gateway, category: Category, field: str) -> None:
+    client = await gateway.app()
+
+    refused = await refusal(client.categories.PutCategory(PutCategoryRequest(category=category), metadata=client.auth))
+
+    assert (refused.reason, refused.fields) == ("INVALID_FIELD", [f"category.{field}"])
 
 
 async def test_scheduled_send_is_moved_with_its_deadline(gateway: Gateway) -> None:

@@ -1,8 +1,10 @@
 """Sources and data that mean harm: each is refused or bounded, and the one after it is served."""
 
 import time
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from clarion.internal.template.v1 import template_service_pb2 as internal
 from clarion.template.v1 import template_service_pb2 as pb
@@ -12,7 +14,9 @@ from clarion_template.adapters.guard import GuardedChild
 from clarion_template.guard.protocol import Conversion, Into, Request
 from clarion_template.source.sheet import RenderFault
 
-from .template_samples import SMS, Service
+from .template_samples import SMS, Memory, Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WALKS = [
     "{{ ''.__class__ }}",
@@ -168,6 +172,18 @@ LIMIT_SECONDS = 5.0
 """Of the whole answer on a busy machine; the kernel's own limit of CPU, 100 ms, holds whatever this says."""
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="guard")
+async def shared_guard() -> AsyncIterator[GuardedChild]:
+    """One for all: what ends a child must leave the next one able to serve."""
+    async with GuardedChild.running() as running:
+        yield running
+
+
+@pytest.fixture(name="service")
+def fresh_service(guard: GuardedChild) -> Service:
+    return Service(Memory(), guard)
+
+
 def attack(source: str) -> pb.Template:
     made = pb.Template(
         name="attack", bodies=[pb.LocalizedBody(locale="en", content=Content(sms=SmsContent(text=source)))]
@@ -176,19 +192,19 @@ def attack(source: str) -> pb.Template:
     return made
 
 
-def test_there_are_enough_of_them() -> None:
+async def test_there_are_enough_of_them() -> None:
     assert len(set(ATTACKS)) == len(ATTACKS) >= 100
 
 
 @pytest.mark.parametrize("source", ATTACKS, ids=range(len(ATTACKS)))
 async def test_an_attack_is_refused_or_bounded_and_the_next_is_served(service: Service, source: str) -> None:
     began = time.process_time()
+    outcome: ErrorReason | None = None
     try:
         put = await service.put(attack(source))
     except DomainError as refused:
         outcome = refused.reason
     else:
-        outcome = None
         large = internal.RenderRequest.Item(app_id=7, template="attack", version=put.version, channels=[SMS])
         large.data.update({"x": "a" * 16_000, "l": [1] * 2_000, "m": {"k": 1}, "n": 3})
         (rendered,) = await service.render(large)

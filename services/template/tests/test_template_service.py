@@ -421,7 +421,74 @@ async def test_the_role_may_do_what_the_service_does(database: Database) -> None
         assert await store.put(new, publish=True) == 1
         assert await store.put(new, publish=True) == 1
         assert await store.get(VersionKey(7, "welcome", 1)) is not None
+        assert await store.archive(7, "welcome", restore=False)
+        assert await store.put_partial(7, pb.Partial(name="footer", source="x"), "ck_1") == 1
+        assert len(await store.versions(7, "welcome", before=0, most=5)) == 1
         await durable.Ready(pool, "template.template")()
+
+
+async def test_postgres_remembers_who_stored_and_published_a_version(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    for number, publish in ((1, True), (2, False), (3, True)):
+        new = NewVersion(
+            7, "a", b"d%d" % number, bytes([number]) * 32, (), ("en",), {}, b"s%d" % number, f"ck_{number}"
+        )
+        await store.put(new, publish=publish)
+    await store.publish(VersionKey(7, "a", 1), "ck_9")
+    await store.publish(VersionKey(7, "a", 1), "ck_again")
+
+    listed = await store.versions(7, "a", before=0, most=10)
+
+    assert [(one.version, one.created_by, one.published, one.published_by) for one in listed] == [
+        (3, "ck_3", False, "ck_3"),
+        (2, "ck_2", False, ""),
+        (1, "ck_1", True, "ck_9"),
+    ]
+    assert [one.published_at is not None for one in listed] == [True, False, True]
+    assert [one.version for one in await store.versions(7, "a", before=3, most=1)] == [2]
+    assert await store.versions(8, "a", before=0, most=10) == []
+    stored = await store.get(VersionKey(7, "a", 3))
+    assert stored is not None
+    assert (stored.document, stored.source, stored.created_by) == (b"d3", b"s3", "ck_3")
+
+
+async def test_postgres_archives_and_restores(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    await store.put(NewVersion(7, "a", b"d", b"1" * 32, (), ("en",), {}), publish=True)
+
+    assert not await store.archive(8, "a", restore=False)
+    assert await store.archive(7, "a", restore=False)
+    assert await store.published([(7, "a")]) == [Current(1, 1, archived=True)]
+    assert await store.summaries(7) == []
+    assert [one.archived_at is not None for one in await store.summaries(7, archived=True)] == [True]
+    assert await store.archive(7, "a", restore=True)
+    assert await store.published([(7, "a")]) == [Current(1, 1)]
+
+
+async def test_postgres_numbers_partials_and_keeps_equal_ones(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    one, two = pb.Partial(name="footer", source="one"), pb.Partial(name="footer", source="two")
+
+    numbers = [await store.put_partial(7, partial, "ck_1") for partial in (one, one, two, one)]
+    found = await store.partials(7, [("footer", 0), ("footer", 2), ("footer", 9), ("none", 0)])
+
+    assert numbers == [1, 1, 2, 3]
+    assert {key: (partial.version, partial.source, partial.created_by) for key, partial in found.items()} == {
+        ("footer", 0): (3, "one", "ck_1"),
+        ("footer", 2): (2, "two", "ck_1"),
+    }
+    assert await store.partials(8, [("footer", 0)]) == {}
+    assert (await store.partial_names(7), await store.partial_names(8)) == ([("footer", 3)], [])
+
+
+async def test_equal_partials_stored_at_once_get_one_version(database: Database) -> None:
+    store = PostgresStore(database.pool)
+
+    numbers = await asyncio.gather(
+        *[store.put_partial(7, pb.Partial(name="footer", source="one"), "") for _ in range(5)]
+    )
+
+    assert numbers == [1] * 5
 
 
 async def _keep(connection: object) -> None:

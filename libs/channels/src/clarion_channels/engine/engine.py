@@ -45,7 +45,7 @@ from clarion_channels.engine.outcomes import (
 from clarion_channels.engine.policies import with_own
 from clarion_channels.engine.recorder import Recorder
 from clarion_channels.engine.retry import Decision, RetryPolicy, decide
-from clarion_channels.engine.stops import Stops
+from clarion_channels.engine.stops import TRIAL, Stops, TrialResult
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message
 from clarion_kit.bus import Batch, Verdict
@@ -64,8 +64,6 @@ from clarion_ledger.keys import KeyRing
 log = logging.getLogger(__name__)
 
 CLAIM_LIMIT = 500
-TRIAL = 5
-"""Held deliveries a stopped lane is tried with."""
 UNUSABLE_PAUSE = timedelta(seconds=5)
 """Between tries to make a provider of an account that none can be made of."""
 
@@ -201,8 +199,8 @@ class DispatchEngine:
                 task.add_done_callback(self._sending.discard)
         return Verdict.ACK
 
-    async def _try(self, lane: Lane) -> bool:
-        """The half-open trial: True if the provider took some of what it holds, or holds nothing."""
+    async def _try(self, lane: Lane) -> TrialResult:
+        """The half-open trial: it works if the provider took some of what the lane holds, or it holds nothing."""
         taken = await self._capacity.take(TRIAL, Priority.NORMAL)
         leased_at = time.monotonic()
         try:
@@ -215,7 +213,8 @@ class DispatchEngine:
         trial: list[Outcome] = []
         if claimed:
             await self._send_all(claimed, "", trial)
-        return not claimed or any(outcome in (Outcome.ACCEPTED, Outcome.BAD) for outcome in trial)
+        worked = not claimed or any(outcome in (Outcome.ACCEPTED, Outcome.BAD) for outcome in trial)
+        return TrialResult(len(claimed), worked)
 
     async def _send_all(self, claimed: Sequence[Claimed], link: str, trial: list[Outcome] | None = None) -> None:
         with self._tracing.batch(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from clarion_channels.engine.lanes import Lane, Lanes, LaneUnusable
@@ -16,8 +17,24 @@ POLL = timedelta(milliseconds=500)
 LONGEST_PAUSE = timedelta(minutes=5)
 END_LIMIT = 500
 
-Trial = Callable[[Lane], Awaitable[bool]]
-"""Sends a few held deliveries through a stopped lane; True if the provider works."""
+TRIAL = 5
+"""Held deliveries a stopped lane is tried with."""
+TRIALS_OF_FEW = 3
+"""After so many trials with fewer than `TRIAL`, which were all it held, a lane whose connection stands goes on: a single
+delivery that always fails must not keep an account stopped whose other traffic went elsewhere. The breaker judges what
+comes then."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """How many held deliveries were tried, and whether the provider took any of them, or there were none."""
+
+    tried: int
+    worked: bool
+
+
+Trial = Callable[[Lane], Awaitable[TrialResult]]
+"""Sends a few held deliveries through a stopped lane."""
 
 
 class Stops:
@@ -78,7 +95,9 @@ class Stops:
         except (LaneUnusable, ProviderUnavailable, TimeoutError) as away:
             log.warning("stopped lane tried, still away: %s", away, extra={"lane_id": stop.lane_id})
             return
-        if await trial(lane) and await stops.resume(self._pool, stop.lane_id):
+        result = await trial(lane)
+        few = result.tried < TRIAL and stop.probes + 1 >= TRIALS_OF_FEW and stop.reason is StopReason.BREAKER
+        if (result.worked or few) and await stops.resume(self._pool, stop.lane_id):
             log.warning("lane goes on", extra={"lane": lane.config.name, "app": lane.config.app_id})
             lane.stop = None
             lane.protection.reset()

@@ -1,5 +1,6 @@
-"""`clarion get`, `list` and `cancel`."""
+"""`clarion get`, `list`, `cancel` and `reschedule`."""
 
+from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from clarion_local.cli import views
 from clarion_local.cli.command import Session, connected
 from clarion_local.cli.connection import Identity
 from clarion_local.cli.failures import UsageFault
-from clarion_local.cli.options import SinceOption
+from clarion_local.cli.options import AHEAD, SinceOption
 from clarion_local.cli.output import facts, table, to_json
 
 _MAX_PAGE = 500
@@ -67,6 +68,26 @@ def cancel(session: Session, notification_id: Annotated[str, typer.Argument(meta
         f"{views.state(answer.state)}: {answer.cancelled_deliveries} deliveries cancelled, "
         f"{answer.unaffected_deliveries} were with a provider or finished"
     )
+
+
+@connected(Identity.APP)
+def reschedule(
+    session: Session,
+    notification_id: Annotated[str, typer.Argument(metavar="ID")],
+    at: Annotated[
+        datetime, typer.Option(parser=AHEAD, metavar="IN|TIME", help="Not before: 10m, or ISO 8601 with an offset.")
+    ],
+    expire: Annotated[
+        datetime | None,
+        typer.Option(parser=AHEAD, metavar="IN|TIME", help="Not after; default: the deadline moves as far."),
+    ] = None,
+) -> None:
+    """Move a notification that waits for its time, earlier or later."""
+    answer = session.client.reschedule(notification_id, at, expire_at=expire)
+    if session.out.as_json:
+        session.out.document(to_json(answer))
+        return
+    session.out.show(f"due {views.moment(answer.deliver_at)}, until {views.moment(answer.expire_at)} (UTC)")
 
 
 def whole(answer: pb.GetResponse) -> RenderableType:

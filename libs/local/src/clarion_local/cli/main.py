@@ -22,7 +22,7 @@ from clarion_local.cli import (
 from clarion_local.cli.auditing import audit_
 from clarion_local.cli.demonstrating import demo
 from clarion_local.cli.explaining import explain
-from clarion_local.cli.following import cancel, get, list_
+from clarion_local.cli.following import cancel, get, list_, reschedule
 from clarion_local.cli.queues import queues
 from clarion_local.cli.sending import send
 from clarion_local.cli.up import up
@@ -48,6 +48,7 @@ def build() -> typer.Typer:
     app.command("get", rich_help_panel=notifications)(get)
     app.command("list", rich_help_panel=notifications)(list_)
     app.command("cancel", rich_help_panel=notifications)(cancel)
+    app.command("reschedule", rich_help_panel=notifications)(reschedule)
     app.command("explain", rich_help_panel=notifications)(explain)
     app.add_typer(broadcasts.app, name="broadcasts", rich_help_panel=notifications)
     app.add_typer(schedules.app, name="schedules", rich_help_panel=notifications)

@@ -1,6 +1,7 @@
 """Options that several commands have, and how their texts are read."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,6 +12,7 @@ import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from clarion.types.v1.time_pb2 import SendWindow
 from clarion_client import Channel, JsonValue, Priority
 from clarion_local.cli import moments
 from clarion_local.cli.failures import UsageFault
@@ -61,6 +63,29 @@ AHEAD = _typed(lambda text: moments.ahead(text, datetime.now(UTC)))
 AGO = _typed(lambda text: moments.ago(text, datetime.now(UTC)))
 SinceOption = Annotated[
     datetime | None, typer.Option(parser=AGO, metavar="AGO|TIME", help="24h, 7d, or ISO 8601 with an offset.")
+]
+
+
+_WINDOW = re.compile(r"([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2})(?:/([1-7](?:,[1-7])*))?")
+
+
+def _send_window(text: str) -> SendWindow:
+    """ "09:00-21:00", with days "09:00-21:00/1,2,3". Raises ValueError."""
+    found = _WINDOW.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no window such as 09:00-21:00 or 09:00-21:00/1,2,3,4,5 (Monday is 1)")
+    days = [int(day) for day in (found[3] or "").split(",") if day]
+    return SendWindow(opens=found[1], closes=found[2], weekdays=days)
+
+
+WindowOption = Annotated[
+    SendWindow | None,
+    typer.Option(
+        "--window",
+        parser=_typed(_send_window),
+        metavar="FROM-TO[/DAYS]",
+        help="Only in this span by each recipient's clock, e.g. 09:00-21:00/1,2,3,4,5.",
+    ),
 ]
 
 

@@ -15,7 +15,7 @@ from clarion_local.cli.command import Session, connected
 from clarion_local.cli.connection import Identity
 from clarion_local.cli.failures import REFUSED, UsageFault
 from clarion_local.cli.following import whole
-from clarion_local.cli.options import AHEAD, ChannelName, PriorityName, json_object
+from clarion_local.cli.options import AHEAD, ChannelName, PriorityName, WindowOption, json_object
 from clarion_local.cli.output import to_json
 
 _POLL_SECONDS = 0.2
@@ -49,6 +49,11 @@ def send(
         datetime | None,
         typer.Option(parser=AHEAD, metavar="IN|TIME", help="Not after: 1h, or ISO 8601 with an offset."),
     ] = None,
+    at_local: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%dT%H:%M"], help="Not before this time by each recipient's clock."),
+    ] = None,
+    window: WindowOption = None,
     escalate_seconds: Annotated[
         float, typer.Option("--escalate", min=0, metavar="SECONDS", help="One channel after the other, so far apart.")
     ] = 0.0,
@@ -77,6 +82,8 @@ def send(
             channels=[name.channel for name in channel or ()],
             priority=priority.priority,
             deliver_at=at,
+            deliver_at_local=at_local,
+            send_window=window,
             expire_at=expire,
             channel_mode=ChannelMode.ESCALATE if escalate_seconds else ChannelMode.ALL,
             escalate_after=timedelta(seconds=escalate_seconds) if escalate_seconds else None,

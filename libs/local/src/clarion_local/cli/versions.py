@@ -1,7 +1,7 @@
 """`clarion version`."""
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from clarion_local.cli.command import command
 from clarion_local.cli.output import Output, facts
@@ -15,9 +15,17 @@ def version_(out: Output) -> None:
     found = {
         "clarion": version("clarion-local"),
         "python": platform.python_version(),
-        **{name: version(package) for name, package in _SERVERS.items()},
+        **{name: _installed(package) for name, package in _SERVERS.items()},
     }
     if out.as_json:
         out.document(found)
     else:
         out.show(facts("", found))
+
+
+def _installed(package: str) -> str:
+    """Its version; an image of the command line brings no servers."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

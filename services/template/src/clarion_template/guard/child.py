@@ -1,7 +1,7 @@
 """The guarded child: `python -m clarion_template.guard.child`, driven over stdin and stdout, ended by the end of stdin.
 
-The kernel ends it after 100 ms of CPU on one request or when it wants more than its memory: nothing a template does
-inside one native call can prevent that.
+It also compiles MJML and makes texts of HTML. The kernel ends it after 100 ms of CPU on one request or when it wants more than
+its memory: nothing a template does inside one native call can prevent that.
 """
 
 import resource

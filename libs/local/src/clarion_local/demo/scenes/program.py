@@ -13,7 +13,7 @@ SUBSCRIBERS = broadcasting.SUBSCRIBERS
 
 async def play_night(stage: Stage) -> Told:
     """Quiet hours last up to a minute and a half, so this one goes on beside the others."""
-    return await _played(quiet.NAME, quiet.play(stage))
+    return await played(quiet.NAME, quiet.play(stage))
 
 
 async def play_all(stage: Stage, subscribers: Sequence[str]) -> list[Told]:
@@ -25,11 +25,13 @@ async def play_all(stage: Stage, subscribers: Sequence[str]) -> list[Told]:
         escalation.NOT_NEEDED: escalation.play_not_needed,
         broadcasting.NAME: partial(broadcasting.play, subscribers=subscribers),
     }
-    return await asyncio.gather(*(_played(name, play(stage)) for name, play in plays.items()))
+    return await asyncio.gather(*(played(name, play(stage)) for name, play in plays.items()))
 
 
-async def _played(name: str, playing: Awaitable[Told]) -> Told:
+async def played(name: str, playing: Awaitable[Told]) -> Told:
+    """What a scene told, or that it went wrong."""
     try:
         return await playing
     except (ClarionError, Late, OSError) as error:
-        return Told(name, f"did not come to its end: {error}", fault=f"did not come to its end: {error}")
+        fault = f"did not come to its end: {error}"
+        return Told(name, fault, fault=fault)
