@@ -28,6 +28,7 @@ from .h2_peer import Peer, PeerStream, TestCa, make_ca, pem_of, serve
 from .push_messages import Reports, push_message
 
 VAPID_KEY = ec.generate_private_key(ec.SECP256R1())
+FORMER_VAPID_KEY = ec.generate_private_key(ec.SECP256R1())
 BROWSER_KEY = ec.generate_private_key(ec.SECP256R1())
 AUTH_SECRET = b"sixteen bytes ok"
 
@@ -125,6 +126,40 @@ async def test_subscriptions_of_one_service_share_connections_and_one_vapid_toke
     assert (await send(provider, messages(peer, 100))).counts() == {Outcome.ACCEPTED: 100}
     assert len(peer.connections) <= 2
     assert len({stream.headers["authorization"] for stream in peer.requests}) == 1
+
+
+def accept_former_key(stream: PeerStream) -> None:
+    """The service of a browser that subscribed with the former key."""
+    if stream.headers["authorization"].endswith(f"k={b64url(public_bytes(FORMER_VAPID_KEY))}"):
+        accept(stream)
+    else:
+        stream.respond(403)
+
+
+def bound_to(message: Message, key: ec.EllipticCurvePrivateKey) -> Message:
+    message.address.web.application_server_key = b64url(public_bytes(key))
+    return message
+
+
+async def test_subscription_of_a_former_key_is_reached_with_it(connect: Connect) -> None:
+    peer = Peer(on_request=accept_former_key)
+    provider = await connect(peer, former_vapid_private_keys=[pem_of(FORMER_VAPID_KEY)])
+    [told] = messages(peer, 1)
+    assert (await send(provider, [bound_to(told, FORMER_VAPID_KEY)])).only().outcome is Outcome.ACCEPTED
+    assert len(peer.requests) == 1
+    # One that does not say its key is tried with the current one first.
+    assert (await send(provider, messages(peer, 1))).only().outcome is Outcome.ACCEPTED
+    assert len(peer.requests) == 3
+
+
+async def test_subscription_is_sent_to_with_no_key_but_its_own(connect: Connect) -> None:
+    peer = Peer(on_request=accept_former_key)
+    provider = await connect(peer, former_vapid_private_keys=[pem_of(FORMER_VAPID_KEY)])
+    current, foreign = messages(peer, 2)
+    refused = (await send(provider, [bound_to(current, VAPID_KEY)])).only()
+    unknown = (await send(provider, [bound_to(foreign, BROWSER_KEY)])).only()
+    assert (refused.outcome, unknown.outcome, unknown.code) == (Outcome.CRED, Outcome.BAD, "local:vapid_key")
+    assert len(peer.requests) == 1
 
 
 async def test_number_of_services_with_open_connections_is_bounded(connect: Connect) -> None:
@@ -230,6 +265,7 @@ async def test_subscription_with_broken_keys_is_refused(connect: Connect) -> Non
     "change",
     [
         {"vapid_private_key": "secret-canary"},
+        {"former_vapid_private_keys": ["secret-canary"]},
         {"vapid_subject": "ops@example.com"},
         {"vapid_subject": "mailto:Ops <ops@example.com>"},
         {"allowed_hosts": ["*"]},

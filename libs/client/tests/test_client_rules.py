@@ -365,6 +365,7 @@ def test_web_address_is_read_from_the_browsers_json() -> None:
     web = addresses.web(text).web
 
     assert (web.endpoint, web.p256dh, web.auth) == ("https://push.example/1", "P", "A")
+    assert addresses.web(text, application_server_key="K").web.application_server_key == "K"
 
 
 @pytest.mark.parametrize("text", ["canary", "[]", '{"endpoint": "canary"}', '{"keys": {"auth": "canary"}}'])

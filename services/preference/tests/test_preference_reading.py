@@ -17,6 +17,7 @@ from clarion_preference.rpc.reading_wishes import read_wishes
 from clarion_preference.wire import address_from_proto, address_to_proto, wishes_from_proto, wishes_to_proto
 
 UNKNOWN = channel_pb2.Channel.ValueType(99)
+P256DH = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
 
 
 def refusal(recipient: pb.Recipient) -> DomainError:
@@ -54,6 +55,25 @@ def test_sound_recipient_is_normalised() -> None:
         PhoneNumber("+821012345678"),
         MailAddress("anna@example.org", "안나"),
     )
+
+
+def browser(application_server_key: str) -> address_pb2.WebSubscription:
+    """The receiver of RFC 8291, appendix A."""
+    return address_pb2.WebSubscription(
+        endpoint="https://push.example.net/push/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV",
+        p256dh=P256DH,
+        auth="BTBZMqHH6r4Tts7J_aSIgg",
+        application_server_key=application_server_key,
+    )
+
+
+def test_key_that_a_page_subscribed_with_is_kept() -> None:
+    address = address_pb2.Address(web=browser(P256DH + "="))
+
+    kept = read_recipient("recipient", pb.Recipient(recipient_id="anna", addresses=[address])).addresses[0]
+
+    assert address_to_proto(kept) == address_pb2.Address(web=browser(P256DH))
+    assert address_from_proto(address_to_proto(kept)) == kept
 
 
 def test_every_faulty_field_is_named() -> None:
@@ -110,6 +130,7 @@ def test_faulty_addresses_alone_are_invalid_addresses() -> None:
             ),
             "android.service",
         ),
+        (address_pb2.Address(web=browser("BCVxsr7N")), "web.application_server_key"),
         (
             address_pb2.Address(email=address_pb2.MailAddress(address="a@example.org", display_name="a\r\nb")),
             "email.display_name",

@@ -18,9 +18,10 @@ def android(token: str, *, huawei: bool = False) -> address_pb2.Address:
     return address_pb2.Address(android=address_pb2.AndroidDevice(token=token, service=service))
 
 
-def web(subscription: str | Mapping[str, object]) -> address_pb2.Address:
+def web(subscription: str | Mapping[str, object], *, application_server_key: str = "") -> address_pb2.Address:
     """A browser, from what `JSON.stringify(PushSubscription)` gave (https://www.w3.org/TR/push-api/), text or parsed.
 
+    `application_server_key`: the VAPID public key that the page subscribed with, in base64url, where keys are rotated.
     Raises ValueError when endpoint or keys are missing; the message does not repeat what was given.
     """
     try:
@@ -33,7 +34,10 @@ def web(subscription: str | Mapping[str, object]) -> address_pb2.Address:
     endpoint, p256dh, auth = given.get("endpoint"), keys.get("p256dh"), keys.get("auth")
     if not (isinstance(endpoint, str) and isinstance(p256dh, str) and isinstance(auth, str)):
         raise ValueError("the push subscription needs endpoint, keys.p256dh and keys.auth")
-    return address_pb2.Address(web=address_pb2.WebSubscription(endpoint=endpoint, p256dh=p256dh, auth=auth))
+    web = address_pb2.WebSubscription(
+        endpoint=endpoint, p256dh=p256dh, auth=auth, application_server_key=application_server_key
+    )
+    return address_pb2.Address(web=web)
 
 
 def phone(e164: str) -> address_pb2.Address:

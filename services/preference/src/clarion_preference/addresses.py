@@ -63,6 +63,7 @@ class WebSubscription:
     endpoint: str = field(repr=False)
     p256dh: str = field(repr=False)
     auth: str = field(repr=False)
+    application_server_key: str = ""
 
     @property
     def identity(self) -> str:

@@ -51,7 +51,7 @@ def push_endpoint(url: str) -> str:
 
 
 def p256dh_key(text: str) -> str:
-    """A browser's public key (RFC 8291): an uncompressed point on P-256, in base64url without padding."""
+    """A browser's public key (RFC 8291), or a VAPID key (RFC 8292): an uncompressed point on P-256, in base64url without padding."""
     key = _base64url(text)
     if len(key) != _POINT_BYTES or key[0] != _UNCOMPRESSED_POINT:
         raise Malformed("must be an uncompressed P-256 point: 65 bytes, the first 0x04")

@@ -93,7 +93,12 @@ def address_to_proto(address: Address) -> address_pb2.Address:
             )
             return address_pb2.Address(android=address_pb2.AndroidDevice(token=address.token, service=service))
         case WebSubscription():
-            web = address_pb2.WebSubscription(endpoint=address.endpoint, p256dh=address.p256dh, auth=address.auth)
+            web = address_pb2.WebSubscription(
+                endpoint=address.endpoint,
+                p256dh=address.p256dh,
+                auth=address.auth,
+                application_server_key=address.application_server_key,
+            )
             return address_pb2.Address(web=web)
         case PhoneNumber():
             return address_pb2.Address(sms=address_pb2.PhoneNumber(e164=address.e164))
@@ -112,7 +117,8 @@ def address_from_proto(message: address_pb2.Address) -> Address:
             huawei = message.android.service == address_pb2.ANDROID_PUSH_SERVICE_HUAWEI
             return AndroidDevice(message.android.token, huawei)
         case "web":
-            return WebSubscription(message.web.endpoint, message.web.p256dh, message.web.auth)
+            web = message.web
+            return WebSubscription(web.endpoint, web.p256dh, web.auth, web.application_server_key)
         case "sms":
             return PhoneNumber(message.sms.e164)
         case "email":

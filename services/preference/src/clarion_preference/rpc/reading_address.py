@@ -59,6 +59,9 @@ def _web(faults: RequestFaults, message: address_pb2.WebSubscription) -> WebSubs
         faults.read("endpoint", message.endpoint, contact_points.push_endpoint),
         faults.read("p256dh", message.p256dh, contact_points.p256dh_key),
         faults.read("auth", message.auth, contact_points.push_auth),
+        faults.read("application_server_key", message.application_server_key, contact_points.p256dh_key)
+        if message.application_server_key
+        else "",
     )
 
 

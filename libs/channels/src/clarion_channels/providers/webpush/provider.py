@@ -24,7 +24,7 @@ _MAX_BATCH = 500
 
 
 class WebPushProvider:
-    """The lane of one VAPID key to all push services. Made by `Factory`, inside a running loop."""
+    """The lane of an application's VAPID keys to all push services. Made by `Factory`, inside a running loop."""
 
     name = "webpush"
     channel: Channel.ValueType = CHANNEL_WEB
@@ -35,8 +35,10 @@ class WebPushProvider:
         self.timeout = timedelta(seconds=settings.timeout_seconds)
         self._table = table
         self._allowed = AllowedHosts(settings.allowed_hosts)
-        key = load_vapid_key(settings.vapid_private_key.get_secret_value())
-        self._vapid = Vapid(key, settings.vapid_subject, time.time)
+        self._vapids = [
+            Vapid(load_vapid_key(key.get_secret_value()), settings.vapid_subject, time.time)
+            for key in (settings.vapid_private_key, *settings.former_vapid_private_keys)
+        ]
         self._pools = OriginPools(
             PoolOptions(
                 clients=settings.connections,
@@ -61,7 +63,18 @@ class WebPushProvider:
     async def _send_one(self, message: Message, attempt: Attempt) -> Result:
         if message.address.WhichOneof("kind") != "web" or message.content.WhichOneof("content") != "push":
             return Result(Outcome.BAD, code="local:not_for_web", detail="address or content is not for browsers")
+        bound_to = message.address.web.application_server_key.rstrip("=")
+        fitting = [vapid for vapid in self._vapids if bound_to in ("", vapid.public_key)]
+        if not fitting:
+            return Result(Outcome.BAD, code="local:vapid_key", detail="subscribed with a key that the account lacks")
         deadline = asyncio.get_running_loop().time() + self.timeout.total_seconds()
+        for vapid in fitting:
+            result = await self._send_as(vapid, message, attempt, deadline)
+            if result.outcome is not Outcome.CRED:
+                break
+        return result
+
+    async def _send_as(self, vapid: Vapid, message: Message, attempt: Attempt, deadline: float) -> Result:
         subscription = message.address.web
         now = datetime.now(UTC)
         try:
@@ -70,7 +83,7 @@ class WebPushProvider:
                 raise too_large(len(plaintext), MAX_PLAINTEXT_BYTES, "Web Push")
             origin = self._allowed.origin_of(subscription.endpoint)
             body = encrypt(plaintext, subscription.p256dh, subscription.auth)
-            headers = {**request_headers(message, now), "authorization": self._vapid.header(str(origin))}
+            headers = {**request_headers(message, now), "authorization": vapid.header(str(origin))}
             async with asyncio.timeout_at(deadline - self.timeout.total_seconds() / 2):
                 lease = await self._pools.lease(origin)
             async with lease as pool:

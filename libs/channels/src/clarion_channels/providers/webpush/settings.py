@@ -9,12 +9,15 @@ from clarion_channels.providers.webpush.vapid import load_vapid_key
 
 
 class WebPushSettings(BaseModel):
-    """One VAPID key. Subscriptions are bound to it for life: another key is another lane."""
+    """The VAPID key that pages subscribe with now, and those that they subscribed with before: a subscription is bound to its
+    key for life, so a key that is replaced moves to the former ones until its subscriptions are gone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     vapid_private_key: SecretStr
     """P-256, PEM or the base64url scalar."""
+    former_vapid_private_keys: tuple[SecretStr, ...] = Field(default=(), max_length=4)
+    """Newest first, in the same form."""
     vapid_subject: str = Field(max_length=256, pattern=r"^(mailto:[^\s<>]+@[^\s<>]+|https://[^\s<>]+)$")
     """Whom a push service may write to: mailto: or https:. Apple refuses spaces and angle brackets."""
     allowed_hosts: tuple[str, ...] = KNOWN_SERVICES
@@ -39,6 +42,11 @@ class WebPushSettings(BaseModel):
     def _is_p256(cls, value: SecretStr) -> SecretStr:
         load_vapid_key(value.get_secret_value())
         return value
+
+    @field_validator("former_vapid_private_keys")
+    @classmethod
+    def _are_p256(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        return tuple(cls._is_p256(key) for key in value)
 
     @field_validator("allowed_hosts")
     @classmethod

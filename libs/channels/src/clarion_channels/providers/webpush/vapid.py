@@ -27,13 +27,16 @@ def load_vapid_key(text: str) -> EllipticCurvePrivateKey:
 
 
 class Vapid:
-    """Makes the `authorization` header and keeps it for six hours per push service, for at most 256 of them."""
+    """Makes the `authorization` header of one key and keeps it for six hours per push service, for at most 256 of them.
+
+    `public_key` is in base64url without padding, as browsers give it.
+    """
 
     def __init__(self, key: EllipticCurvePrivateKey, subject: str, wall_clock: Callable[[], float]) -> None:
         self._key = key
         self._subject = subject
         self._wall_clock = wall_clock
-        self._public_key = b64url(public_bytes(key))
+        self.public_key = b64url(public_bytes(key))
         self._headers: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def header(self, origin: str) -> str:
@@ -43,7 +46,7 @@ class Vapid:
         # A clock that stepped back must not keep a token that expires too far ahead.
         if not header or not 0 <= now - signed_at < RENEWAL_SECONDS:
             claims: dict[str, str | int] = {"aud": origin, "exp": int(now) + LIFETIME_SECONDS, "sub": self._subject}
-            header = f"vapid t={sign(self._key, {'typ': 'JWT'}, claims)}, k={self._public_key}"
+            header = f"vapid t={sign(self._key, {'typ': 'JWT'}, claims)}, k={self.public_key}"
             self._headers[origin] = (now, header)
             if len(self._headers) > MAX_ORIGINS:
                 self._headers.popitem(last=False)

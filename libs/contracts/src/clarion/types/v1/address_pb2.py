@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63larion/types/v1/address.proto\x12\x10\x63larion.types.v1\"\x82\x02\n\x07\x41\x64\x64ress\x12+\n\x03ios\x18\x01 \x01(\x0b\x32\x1c.clarion.types.v1.ApnsDeviceH\x00\x12\x32\n\x07\x61ndroid\x18\x02 \x01(\x0b\x32\x1f.clarion.types.v1.AndroidDeviceH\x00\x12\x30\n\x03web\x18\x03 \x01(\x0b\x32!.clarion.types.v1.WebSubscriptionH\x00\x12,\n\x03sms\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.PhoneNumberH\x00\x12.\n\x05\x65mail\x18\x05 \x01(\x0b\x32\x1d.clarion.types.v1.MailAddressH\x00\x42\x06\n\x04kind\"f\n\nApnsDevice\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\x36\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32!.clarion.types.v1.ApnsEnvironment\"U\n\rAndroidDevice\x12\r\n\x05token\x18\x01 \x01(\t\x12\x35\n\x07service\x18\x02 \x01(\x0e\x32$.clarion.types.v1.AndroidPushService\"A\n\x0fWebSubscription\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0e\n\x06p256dh\x18\x02 \x01(\t\x12\x0c\n\x04\x61uth\x18\x03 \x01(\t\"\x1b\n\x0bPhoneNumber\x12\x0c\n\x04\x65\x31\x36\x34\x18\x01 \x01(\t\"4\n\x0bMailAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t*v\n\x0f\x41pnsEnvironment\x12 \n\x1c\x41PNS_ENVIRONMENT_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41PNS_ENVIRONMENT_PRODUCTION\x10\x01\x12 \n\x1c\x41PNS_ENVIRONMENT_DEVELOPMENT\x10\x02*y\n\x12\x41ndroidPushService\x12$\n ANDROID_PUSH_SERVICE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41NDROID_PUSH_SERVICE_FCM\x10\x01\x12\x1f\n\x1b\x41NDROID_PUSH_SERVICE_HUAWEI\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63larion/types/v1/address.proto\x12\x10\x63larion.types.v1\"\x82\x02\n\x07\x41\x64\x64ress\x12+\n\x03ios\x18\x01 \x01(\x0b\x32\x1c.clarion.types.v1.ApnsDeviceH\x00\x12\x32\n\x07\x61ndroid\x18\x02 \x01(\x0b\x32\x1f.clarion.types.v1.AndroidDeviceH\x00\x12\x30\n\x03web\x18\x03 \x01(\x0b\x32!.clarion.types.v1.WebSubscriptionH\x00\x12,\n\x03sms\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.PhoneNumberH\x00\x12.\n\x05\x65mail\x18\x05 \x01(\x0b\x32\x1d.clarion.types.v1.MailAddressH\x00\x42\x06\n\x04kind\"f\n\nApnsDevice\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\x36\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32!.clarion.types.v1.ApnsEnvironment\"U\n\rAndroidDevice\x12\r\n\x05token\x18\x01 \x01(\t\x12\x35\n\x07service\x18\x02 \x01(\x0e\x32$.clarion.types.v1.AndroidPushService\"a\n\x0fWebSubscription\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0e\n\x06p256dh\x18\x02 \x01(\t\x12\x0c\n\x04\x61uth\x18\x03 \x01(\t\x12\x1e\n\x16\x61pplication_server_key\x18\x04 \x01(\t\"\x1b\n\x0bPhoneNumber\x12\x0c\n\x04\x65\x31\x36\x34\x18\x01 \x01(\t\"4\n\x0bMailAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t*v\n\x0f\x41pnsEnvironment\x12 \n\x1c\x41PNS_ENVIRONMENT_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41PNS_ENVIRONMENT_PRODUCTION\x10\x01\x12 \n\x1c\x41PNS_ENVIRONMENT_DEVELOPMENT\x10\x02*y\n\x12\x41ndroidPushService\x12$\n ANDROID_PUSH_SERVICE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41NDROID_PUSH_SERVICE_FCM\x10\x01\x12\x1f\n\x1b\x41NDROID_PUSH_SERVICE_HUAWEI\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clarion.types.v1.address_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APNSENVIRONMENT']._serialized_start=654
-  _globals['_APNSENVIRONMENT']._serialized_end=772
-  _globals['_ANDROIDPUSHSERVICE']._serialized_start=774
-  _globals['_ANDROIDPUSHSERVICE']._serialized_end=895
+  _globals['_APNSENVIRONMENT']._serialized_start=686
+  _globals['_APNSENVIRONMENT']._serialized_end=804
+  _globals['_ANDROIDPUSHSERVICE']._serialized_start=806
+  _globals['_ANDROIDPUSHSERVICE']._serialized_end=927
   _globals['_ADDRESS']._serialized_start=53
   _globals['_ADDRESS']._serialized_end=311
   _globals['_APNSDEVICE']._serialized_start=313
@@ -42,9 +42,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANDROIDDEVICE']._serialized_start=417
   _globals['_ANDROIDDEVICE']._serialized_end=502
   _globals['_WEBSUBSCRIPTION']._serialized_start=504
-  _globals['_WEBSUBSCRIPTION']._serialized_end=569
-  _globals['_PHONENUMBER']._serialized_start=571
-  _globals['_PHONENUMBER']._serialized_end=598
-  _globals['_MAILADDRESS']._serialized_start=600
-  _globals['_MAILADDRESS']._serialized_end=652
+  _globals['_WEBSUBSCRIPTION']._serialized_end=601
+  _globals['_PHONENUMBER']._serialized_start=603
+  _globals['_PHONENUMBER']._serialized_end=630
+  _globals['_MAILADDRESS']._serialized_start=632
+  _globals['_MAILADDRESS']._serialized_end=684
 # @@protoc_insertion_point(module_scope)

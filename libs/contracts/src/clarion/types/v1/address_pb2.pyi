@@ -182,22 +182,28 @@ class WebSubscription(_message.Message):
     ENDPOINT_FIELD_NUMBER: _builtins.int
     P256DH_FIELD_NUMBER: _builtins.int
     AUTH_FIELD_NUMBER: _builtins.int
+    APPLICATION_SERVER_KEY_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """The push service's URL for this subscription, https, ≤ 2,048 bytes. Required."""
     p256dh: _builtins.str
     """The browser's P-256 public key, base64url, 65 bytes once decoded. Required."""
     auth: _builtins.str
     """The shared authentication secret, base64url, 16 bytes once decoded. Required."""
+    application_server_key: _builtins.str
+    """The VAPID public key that the page subscribed with (`options.applicationServerKey`), base64url, 65 bytes once decoded: the
+    subscription is bound to it for life. Empty: the provider account's keys are tried in turn.
+    """
     def __init__(
         self,
         *,
         endpoint: _builtins.str = ...,
         p256dh: _builtins.str = ...,
         auth: _builtins.str = ...,
+        application_server_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "endpoint", b"endpoint", "p256dh", b"p256dh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_server_key", b"application_server_key", "auth", b"auth", "endpoint", b"endpoint", "p256dh", b"p256dh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
