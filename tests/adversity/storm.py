@@ -104,4 +104,5 @@ class Storm:
         try:
             self._log.recovered(kind.name, await self._gap.passed(kind.settles_within))
         except NeverClosed as stuck:
+            log.warning("%s: the gap did not close", label)
             self._log.violations.append(f"{label}: {stuck}")
