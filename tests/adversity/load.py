@@ -19,8 +19,9 @@ _PAUSE_AFTER_FAILURE_SECONDS = 0.5
 _LOOK_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 60.0
 _BACKLOG = """
-SELECT (SELECT count(*) FROM ledger.plan_work) + (SELECT count(*) FROM ledger.delivery_work WHERE state < 4)
+SELECT (SELECT count(*) FROM ledger.plan_work) + (SELECT count(*) FROM ledger.delivery_work WHERE state <= 4)
 """
+"""Retries count: they are work for two cores as well, and would pile up beside a load that does not see them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Rate:
     """How much is handed in: at most so many a second, and nothing while more than `backlog` waits in the mesh."""
 
     per_second: float
-    backlog: int = 15_000
+    backlog: int = 6_000
     batchers: int = 2
     callers: int = 4
 
