@@ -19,7 +19,7 @@ END_LIMIT = 500
 
 TRIAL = 5
 """Held deliveries a stopped lane is tried with."""
-TRIALS_OF_FEW = 3
+TRIALS_OF_FEW = 2
 """After so many trials with fewer than `TRIAL`, which were all it held, a lane whose connection stands goes on: a single
 delivery that always fails must not keep an account stopped whose other traffic went elsewhere. The breaker judges what
 comes then."""
