@@ -25,13 +25,15 @@ LIMIT_SECONDS = 30.0
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsNodes]:
     async with NatsNodes(tmp_path_factory.mktemp("cluster"), proxied=True) as cluster:
         async with client(*cluster.nodes) as connected:
-            # A request to a cluster that elects its leader just then is dropped, not refused.
-            for patience in (5, 10, 30):
-                with suppress(nats.errors.TimeoutError):
-                    await connected.jetstream(timeout=patience).add_stream(
-                        name="PLAN", subjects=["plan.>"], num_replicas=3
-                    )
-                    break
+            # A cluster that elects its leader just then drops a request, or refuses it while it lacks nodes.
+            async with asyncio.timeout(LIMIT_SECONDS * 2):
+                while True:
+                    with suppress(nats.errors.Error):
+                        await connected.jetstream(timeout=5).add_stream(
+                            name="PLAN", subjects=["plan.>"], num_replicas=3
+                        )
+                        break
+                    await asyncio.sleep(0.2)
         yield cluster
 
 
