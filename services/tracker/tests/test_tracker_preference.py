@@ -45,10 +45,10 @@ class Service(PreferenceServiceServicer):
         self.told.append(request)
 
     async def Resolve(self, request: pb.ResolveRequest, context: Context) -> pb.ResolveResponse:
-        raise NotImplementedError
+        raise AssertionError("a tracker resolves nobody")
 
     async def ListAudience(self, request: pb.ListAudienceRequest, context: Context) -> pb.ListAudienceResponse:
-        raise NotImplementedError
+        raise AssertionError("a tracker lists no audience")
 
     async def ReportDead(self, request: pb.ReportDeadRequest, context: Context) -> pb.ReportDeadResponse:
         await self._tell(request, context)

@@ -1,6 +1,7 @@
 """Providers: outages, throttling, slowness, lost answers, dead tokens; told to the sandbox as a script."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
@@ -20,9 +21,9 @@ class _Scripted(Fault):
     before: Mapping[str, Mapping[str, int]]
     concerned: Sequence[str] = ()
 
+    @abstractmethod
     def rules(self) -> Sequence[Rule]:
         """What is put; called once."""
-        raise NotImplementedError
 
     async def inject(self) -> None:
         rules = self.rules()
