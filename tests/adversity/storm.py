@@ -1,4 +1,4 @@
-"""Carries out a schedule of faults on a world under load, several at once where they are independent."""
+"""Carries out a schedule of faults on a world under load: in waves, several at once where they are independent."""
 
 import asyncio
 import logging
@@ -15,13 +15,17 @@ from .world import World
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
+WAVE = 25
+"""Faults before the mesh is left to its load until it has moved past them. How long it needs while others still strike would
+say more of those."""
+_SETTLES_WITHIN_SECONDS = 120.0
 _BETWEEN_SECONDS = 0.2
 _LIMIT_SECONDS = 150.0
 
 
 @dataclass(slots=True)
 class Log:
-    """What struck, what did not, and how long the mesh needed afterwards, by name of fault."""
+    """What struck, what did not, and how long the mesh needed afterwards, by name of fault (the longest of its waves)."""
 
     struck: Counter[tuple[int, str]] = field(default_factory=Counter)
     silent: list[str] = field(default_factory=list)
@@ -62,16 +66,22 @@ class Storm:
     async def rage(self, order: Sequence[type[Fault]]) -> None:
         """Strike all of them; returns when each is healed and the mesh has moved past it."""
         queue = Queue(order)
-        async with asyncio.TaskGroup() as group:
-            while len(queue):
-                await self._slots.acquire()
-                while (kind := queue.take()) is None:
-                    self._freed.clear()
-                    await self._freed.wait()
-                group.create_task(self._strike(kind, queue, group))
-                await asyncio.sleep(_BETWEEN_SECONDS)
+        while len(queue):
+            async with asyncio.TaskGroup() as wave:
+                struck = [await self._next(queue, wave) for _ in range(min(WAVE, len(queue)))]
+            names = sorted({kind.name for kind in struck if kind.settles_within is None})
+            await self._settled(names, _SETTLES_WITHIN_SECONDS)
 
-    async def _strike(self, kind: type[Fault], queue: Queue, group: asyncio.TaskGroup) -> None:
+    async def _next(self, queue: Queue, wave: asyncio.TaskGroup) -> type[Fault]:
+        await self._slots.acquire()
+        while (kind := queue.take()) is None:
+            self._freed.clear()
+            await self._freed.wait()
+        wave.create_task(self._strike(kind, queue))
+        await asyncio.sleep(_BETWEEN_SECONDS)
+        return kind
+
+    async def _strike(self, kind: type[Fault], queue: Queue) -> None:
         fault = kind(self._world, Random(self._random.getrandbits(64)))
         label = f"row {kind.row}, {kind.name}"
         try:
@@ -92,17 +102,20 @@ class Storm:
         else:
             self._log.struck[kind.row, kind.name] += 1
             log.info("%3d  %s", self._log.faults, label)
-            watching = group.create_task(self._watch(kind, label))
-            if kind.settles_alone:
-                await watching
+            if kind.settles_within is not None:
+                await self._settled([kind.name], kind.settles_within)
         finally:
             queue.give_back(kind)
             self._slots.release()
             self._freed.set()
 
-    async def _watch(self, kind: type[Fault], label: str) -> None:
+    async def _settled(self, names: Sequence[str], within: float) -> None:
         try:
-            self._log.recovered(kind.name, await self._gap.passed(kind.settles_within))
+            seconds = await self._gap.passed(within)
         except NeverClosed as stuck:
-            log.warning("%s: the gap did not close", label)
-            self._log.violations.append(f"{label}: {stuck}")
+            log.warning("the gap did not close after %s", ", ".join(names))
+            self._log.violations.append(f"{', '.join(names)}: {stuck}")
+            return
+        log.info("moved past %d kinds of faults in %.1f s", len(names), seconds)
+        for name in names:
+            self._log.recovered(name, seconds)

@@ -48,10 +48,9 @@ class Fault(ABC):
     hold_seconds: ClassVar[tuple[float, float]] = (0.5, 1.5)
     share: ClassVar[int] = 4
     """How often it is drawn, compared with the others."""
-    settles_within: ClassVar[float] = 120.0
-    """Seconds from `heal` until nothing older waits for the mesh, with other faults striking meanwhile."""
-    settles_alone: ClassVar[bool] = False
-    """Whether its parts stay untouched until it has settled."""
+    settles_within: ClassVar[float | None] = None
+    """Seconds from its end until nothing older may wait for the mesh, its parts untouched meanwhile; None: it settles with
+    its wave."""
 
     def __init__(self, world: World, random: Random) -> None:
         self.world = world
