@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
 from clarion_local.stack import Options, Stack
+from clarion_testkit.memory import memory_folder
 from clarion_testkit.otlp import Collector
 
 
@@ -17,10 +17,9 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> AsyncIterator[Stack]:
+async def stack(collector: Collector) -> AsyncIterator[Stack]:
     """The session's mesh; tests tell themselves apart by the app they make."""
-    options = Options(
-        tmp_path_factory.mktemp("stack"), all_in_one=True, otlp_endpoint=collector.endpoint, trace_ratio=0.0
-    )
-    async with Stack.start(options) as started:
-        yield started
+    with memory_folder("stack") as folder:
+        options = Options(folder / "stack", all_in_one=True, otlp_endpoint=collector.endpoint, trace_ratio=0.0)
+        async with Stack.start(options) as started:
+            yield started

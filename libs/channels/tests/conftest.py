@@ -1,12 +1,10 @@
 """One migrated database for all tests of the engine, an app of its own for each: copying one costs half a second."""
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from itertools import count
 from typing import Protocol
 
-import pytest
 import pytest_asyncio
 
 from clarion_kit.sealing import KeyWrapper
@@ -40,20 +38,3 @@ async def app(database: Database, kek: KeyWrapper) -> App:
     row = await admin.create_app(database.pool, kek, f"shop{next(_names)}")
     rows = await database.pool.fetch("SELECT name, category_id FROM ledger.category WHERE app_id = $1", row.app_id)
     return App(row.app_id, KeyRing(database.pool, kek), {found["name"]: found["category_id"] for found in rows})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many rows of the providers' error tables this run exercised through the sandbox."""
-    rows, answers = Counter[str](), Counter[str]()
-    for report in terminalreporter.getreports("passed"):
-        for name, value in getattr(report, "user_properties", ()):
-            if name == "table_row" and report.when == "call":
-                provider, count = value
-                rows[provider] += 1
-                answers[provider] += count
-    if not rows:
-        return
-    terminalreporter.section("error tables through the sandbox")
-    for provider in sorted(rows):
-        terminalreporter.write_line(f"{provider}: {rows[provider]} rows, {answers[provider]} answers")
-    terminalreporter.write_line(f"total: {rows.total()} rows, {answers.total()} answers")

@@ -14,7 +14,7 @@ from clarion.types.v1.channel_pb2 import CHANNEL_IOS, CHANNEL_SMS
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.rpc.caller import calling_as
 from clarion_kit.sealing import KeyWrapper
-from clarion_ledger import broadcasts
+from clarion_ledger import audit_log, broadcasts
 from clarion_testkit.plugin import App, Database
 
 from .broadcast_samples import Office, office, sale
@@ -96,7 +96,9 @@ async def test_token_for_one_channel_reaches_that_channel_alone(desk: Office) ->
     assert refused.value.reason is ErrorReason.SCOPE_MISSING
 
 
-async def test_pause_resume_and_cancel_may_be_repeated(desk: Office) -> None:
+async def test_pause_resume_and_cancel_may_be_repeated_and_are_in_the_audit_log(
+    database: Database, desk: Office
+) -> None:
     answer = await start(desk, sale())
     id_ = answer.broadcast_id
     rpc = desk.broadcasts
@@ -117,6 +119,9 @@ async def test_pause_resume_and_cancel_may_be_repeated(desk: Office) -> None:
         *[pb.BROADCAST_STATE_RUNNING] * 2,
         *[pb.BROADCAST_STATE_CANCELLING] * 2,
     ]
+    _, *found = (await audit_log.page(database.pool, app_id=desk.app.app_id, size=10))[0]
+    assert [entry.act for entry in found] == ["StartBroadcast", "PauseBroadcast", "ResumeBroadcast", "CancelBroadcast"]
+    assert {(entry.target, entry.actor_key) for entry in found} == {(f"broadcast {id_}", "key")}
 
 
 async def test_cancelled_broadcast_can_neither_pause_nor_go_on(desk: Office, replica: Replica) -> None:
@@ -174,7 +179,7 @@ async def test_page_token_of_somebody_else_is_refused(desk: Office, token: str) 
     assert refused.value.reason is ErrorReason.INVALID_FIELD
 
 
-@pytest.mark.parametrize("id_", ["", "nonsense", str(uuid4())])
+@pytest.mark.parametrize("id_", ["", "nonsense", "01a20577-0027-70e7-8e5e-af135e6fd6e9"])
 async def test_unknown_broadcast_is_not_found_or_no_id(desk: Office, id_: str) -> None:
     rpc = desk.broadcasts
     reasons = set()

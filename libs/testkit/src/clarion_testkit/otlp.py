@@ -1,13 +1,16 @@
 """An OTLP/gRPC collector in the test's process, and what a test wants to know of the spans it received."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1 import trace_pb2
+
+_PASS_ON_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,10 @@ class ReceivedSpan:
     links: frozenset[tuple[str, str]]
     attributes: dict[str, str] = field(repr=False)
 
+    def told(self, attribute: str) -> str:
+        """The bare value of an attribute, empty where there is none."""
+        return self.attributes.get(attribute, "").partition(": ")[2].strip().strip('"')
+
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     """Keeps every span it is sent."""
@@ -29,6 +36,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[ReceivedSpan] = []
         self.endpoint = ""
+        self._onward: trace_service_pb2_grpc.TraceServiceStub | None = None
         self._arrived = asyncio.Event()
 
     @staticmethod
@@ -52,23 +60,41 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             service = next((a.value.string_value for a in resource.resource.attributes if a.key == "service.name"), "")
             for scope in resource.scope_spans:
                 self.spans += [_received(service, span) for span in scope.spans]
+        if self._onward is not None:
+            await self._onward.Export(request, timeout=_PASS_ON_SECONDS)
         self._arrived.set()
         return trace_service_pb2.ExportTraceServiceResponse()
+
+    @asynccontextmanager
+    async def passing_on(self, target: str) -> AsyncIterator[None]:
+        """While entered, every export is passed on to another collector (host:port) before it is answered."""
+        async with grpc.aio.insecure_channel(target) as channel:
+            self._onward = trace_service_pb2_grpc.TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+            try:
+                yield
+            finally:
+                self._onward = None
 
     def tree(self, trace_id: str) -> list[ReceivedSpan]:
         """The spans of one trace."""
         return [span for span in self.spans if span.trace_id == trace_id]
 
-    async def until(self, trace_id: str, *names: str, within: float = 20.0) -> list[ReceivedSpan]:
-        """The spans of a trace once spans of all these names are among them. Raises TimeoutError that lists the missing."""
+    async def until(self, trace_id: str, *names: str, count: int = 1, within: float = 20.0) -> list[ReceivedSpan]:
+        """The spans of a trace once `count` spans of each of these names are among them. Raises TimeoutError that lists the
+        missing."""
+        missing: set[str] = set()
         try:
             async with asyncio.timeout(within):
-                while missing := set(names) - {span.name for span in self.tree(trace_id)}:
+                while missing := self._missing(trace_id, names, count):
                     self._arrived.clear()
                     await self._arrived.wait()
         except TimeoutError:
             raise TimeoutError(f"never came: {sorted(missing)}") from None
         return self.tree(trace_id)
+
+    def _missing(self, trace_id: str, names: Sequence[str], count: int) -> set[str]:
+        found = Counter(span.name for span in self.tree(trace_id))
+        return {name for name in names if found[name] < count}
 
 
 def children(spans: list[ReceivedSpan], parent: ReceivedSpan) -> Iterator[ReceivedSpan]:

@@ -24,6 +24,7 @@ from clarion_ledger.keys import KeyRing, load_wrapper, new_wrapper_file
 from clarion_local.servers.nats import NatsOptions, NatsServer
 from clarion_local.servers.postgres import PostgresServer
 from clarion_local.servers.valkey import ValkeyServer
+from clarion_testkit.memory import memory_folder
 
 _STOP_GRACE = timedelta(seconds=5)
 _MIGRATED = "clarion_migrated"
@@ -60,7 +61,8 @@ class _Databases:
     @asynccontextmanager
     async def fresh(self) -> AsyncIterator[str]:
         name = f"test_{next(self._numbers)}"
-        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{_MIGRATED}"')
+        # Copying files in memory takes a sixth of what writing them through the log does.
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{_MIGRATED}" STRATEGY FILE_COPY')
         try:
             yield self._server.url(database=name)
         finally:
@@ -75,16 +77,17 @@ class _Databases:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def postgres_databases(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[_Databases]:
+async def postgres_databases() -> AsyncIterator[_Databases]:
     """The session's Postgres."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    await server.start()
-    try:
-        databases = _Databases(server)
-        await databases.prepare()
-        yield databases
-    finally:
-        await server.stop(_STOP_GRACE)
+    with memory_folder("postgres") as folder:
+        server = PostgresServer(folder / "server")
+        await server.start()
+        try:
+            databases = _Databases(server)
+            await databases.prepare()
+            yield databases
+        finally:
+            await server.stop(_STOP_GRACE)
 
 
 @pytest_asyncio.fixture
@@ -95,15 +98,16 @@ async def database(postgres_databases: _Databases) -> AsyncIterator[Database]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def nats_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def nats_url() -> AsyncIterator[str]:
     """The session's NATS; use a subject prefix per test."""
-    # Every test's streams stay and reserve a gigabyte, of which nothing is written.
-    server = NatsServer(tmp_path_factory.mktemp("nats"), options=NatsOptions(max_file_store_bytes=1 << 44))
-    await server.start()
-    try:
-        yield server.url()
-    finally:
-        await server.stop(_STOP_GRACE)
+    with memory_folder("nats") as folder:
+        # Every test's streams stay and reserve a gigabyte, of which nothing is written.
+        server = NatsServer(folder, options=NatsOptions(max_file_store_bytes=1 << 44))
+        await server.start()
+        try:
+            yield server.url()
+        finally:
+            await server.stop(_STOP_GRACE)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -51,7 +51,7 @@ async def open_shop(stack: Stack, name: str, scopes: Sequence[str] = ALL_SCOPES)
     async with AsyncClient.connect(ends.gateway, ends.admin_key, ends.admin_secret, ca_file=ends.ca_file) as operator:
         await operator.apps.create(name)
         key = await operator.apps.create_key(name, list(scopes))
-        for account in practice.accounts():
+        for account in practice.accounts(name):
             await operator.providers.put(name, account.name, account.kind, account.settings)
     async with AsyncClient.connect(ends.gateway, key.key.app_key, key.app_secret, ca_file=ends.ca_file) as client:
         yield Shop(name, client, practice, key.key.app_key, key.app_secret)
