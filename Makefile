@@ -11,7 +11,7 @@ FOLDERS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 SOURCES := $(addsuffix /src,$(FOLDERS)) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /tests/*.py,$(FOLDERS)))))) tests docker
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test chaos chaos-smoke helm helm-update image lint types protos drift lock ci clean
+.PHONY: help setup demo up test chaos chaos-smoke screenshots bench bench-smoke helm helm-update image lint types protos drift lock ci clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,14 +36,25 @@ up: $(READY) ## Start the whole mesh and stay; prints endpoints, keys and what t
 	@$(BIN)/clarion up
 
 test: $(READY) ## Run every test (real servers, no Docker).
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 chaos: $(READY) ## Prove that nothing is lost under 300 faults (up to 40 minutes; as root also power loss and full disks).
 	@$(BIN)/pytest -m chaos tests/adversity
 	@$(BIN)/python -m tests.adversity --seed $(or $(SEED),1)
 
+screenshots: $(READY) ## Make pictures of console, preference page and inbox in build/screenshots (needs Chromium).
+	@$(BIN)/pytest libs/sandbox/tests/test_sandbox_inbox_page.py services/tracker/tests/test_tracker_page_browser.py \
+		services/tracker/tests/test_tracker_console_browser.py
+	@ls build/screenshots
+
 chaos-smoke: $(READY) ## The short form of chaos (two minutes).
 	@$(BIN)/python -m tests.adversity --smoke --seed $(or $(SEED),1)
+
+bench: $(READY) ## Measure the mesh on this machine (up to 45 minutes, quiet please; ONLY=throughput,latency for parts).
+	@$(BIN)/python -m clarion_local.bench --profile --only "$(ONLY)"
+
+bench-smoke: $(READY) ## The same with tiny counts (three minutes): that nothing is unaccounted for, no figures.
+	@$(BIN)/python -m clarion_local.bench --smoke --out build/bench-smoke
 
 lint: $(READY) ## Check style, formats and contracts.
 	@$(BIN)/ruff check .
@@ -61,6 +72,7 @@ helm: $(HELM_READY) ## Check chart, image and compose files: schemas, policies, 
 
 helm-update: $(HELM_READY) ## Write what the chart knows of the daemons and what it renders to anew.
 	@$(BIN)/python -m tests.helm facts
+	@$(BIN)/python -m tests.helm dashboards
 	@$(BIN)/python -m tests.helm golden
 
 image: $(READY) ## Build one image on a Debian base of its own and try it (root, buildah and debootstrap; SERVICE=planner).

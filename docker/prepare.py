@@ -31,7 +31,7 @@ import asyncpg
 from clarion_client import AsyncClient, ClarionError
 from clarion_kit import keyfiles, mesh, tls
 from clarion_kit.errors import Unavailable
-from clarion_ledger import admin, db, migrate
+from clarion_ledger import admin, app_keys, db, migrate
 from clarion_ledger.keys import load_wrapper, new_wrapper_file
 from clarion_local.authority import Authority
 from clarion_local.cli.lanes import bus_of
@@ -225,7 +225,7 @@ async def _key(app: str, scopes: Sequence[str]) -> tuple[str, str]:
                 wrapper = load_wrapper(Path(os.environ["CLARION_KEK_FILE"]))
                 app_id = (await admin.create_app(pool, wrapper, app)).app_id
             pepper = keyfiles.load_secret(Path(os.environ["CLARION_PEPPER_FILE"]))
-            row, secret = await admin.create_key(pool, pepper, app_id, list(scopes))
+            row, secret = await app_keys.create_key(pool, pepper, app_id, list(scopes))
             made.append((row.app_key, secret))
 
     await _patiently(make)

@@ -14,7 +14,7 @@ from .episodes.base import Episode
 from .load import Rate
 from .report import Report, Wanted
 
-FULL = Plan(faults=320, accepted=200_000, restarts=20, rate=Rate(240))
+FULL = Plan(faults=320, accepted=200_000, restarts=20, rate=Rate(200))
 SMOKE = Plan(faults=28, accepted=8_000, restarts=1, rate=Rate(300))
 FULL_WANTED = Wanted(faults=300, kinds=25, accepted=200_000, negative_controls=True)
 SMOKE_WANTED = Wanted(faults=24, kinds=20, accepted=8_000, negative_controls=False)

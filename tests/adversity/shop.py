@@ -53,7 +53,7 @@ def accounts(practice: Practice) -> list[Account]:
     """One account of the sandbox for each channel, with timeouts that leave room in a short lease."""
     return [
         Account(one.name, one.kind, one.channel, {**one.settings, **_PROVIDER_TIMEOUTS[one.kind]})
-        for one in practice.accounts()
+        for one in practice.accounts(APP)
         if one.kind in PROVIDERS
     ]
 

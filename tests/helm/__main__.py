@@ -1,10 +1,10 @@
-"""Writes files that tests compare: `facts` (what the chart knows of the daemons), `golden` (what it renders to), both after a
-change that was meant; `previous` (what its last version rendered to) when a version is released."""
+"""Writes files that tests compare: `facts` (what the chart knows of the daemons), `dashboards`, `golden` (what it renders to), all
+after a change that was meant; `previous` (what its last version rendered to) when a version is released."""
 
 import shutil
 import sys
 
-from . import charts, facts, upgrades
+from . import charts, dashboards, facts, upgrades
 
 
 def golden() -> None:
@@ -22,7 +22,7 @@ def previous() -> None:
 
 
 if __name__ == "__main__":
-    actions = {"facts": facts.write, "golden": golden, "previous": previous}
+    actions = {"facts": facts.write, "dashboards": dashboards.write, "golden": golden, "previous": previous}
     if len(sys.argv) != 2 or sys.argv[1] not in actions:
-        sys.exit("usage: python -m tests.helm facts | golden | previous")
+        sys.exit("usage: python -m tests.helm facts | dashboards | golden | previous")
     actions[sys.argv[1]]()

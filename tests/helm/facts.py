@@ -85,6 +85,8 @@ def calls() -> dict[str, set[str]]:
         servers = mesh.DISPATCHERS if server == "dispatcher" else (server,)
         for caller in mesh.callers(service.full_name):
             edges[caller].update(name for name in servers if name != caller)
+    for client in mesh.CLIENTS:
+        edges[client].add(mesh.GATEWAY)
     return edges
 
 

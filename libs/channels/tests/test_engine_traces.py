@@ -7,7 +7,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from clarion_channels.outcome import Outcome, Result
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.telemetry.tracing import Tracing, parse_traceparent
+from clarion_kit.telemetry.tracing import Tracing, attempt_span, format_traceparent, parse_traceparent
 from clarion_testkit.plugin import App, Database
 
 from .engine_samples import answer, bench
@@ -59,3 +59,25 @@ async def test_send_span_of_a_refused_message_is_an_error_with_its_code(database
 
     statuses = {span.status.description for span in spans if span.name == "scripted send"}
     assert statuses == {"BadDeviceToken"}
+
+
+async def test_retry_is_linked_to_the_attempt_before_it(database: Database, app: App) -> None:
+    exporter = InMemorySpanExporter()
+    async with Tracing("test", 0.0, exporter) as tracing, bench(database, app, Telemetry(tracing, Metrics())) as b:
+        b.factory.behaviour = answer(Result(Outcome.RETRY, code="503"))
+        [id_] = await b.deliveries(await b.lane(), traceparents=[FIRST])
+        for outcome in (Outcome.RETRY, Outcome.ACCEPTED):
+            await b.send([id_])
+            await b.enqueue_again([id_])
+            b.factory.made[0].behaviour = answer(Result(outcome, code="later"))
+        await b.send([id_])
+
+    sends = [span for span in exporter.get_finished_spans() if span.name == "scripted send"]
+    contexts = [format_traceparent(span.context) for span in sends if span.context]
+    assert contexts == [attempt_span(FIRST, id_, attempt) for attempt in (1, 2, 3)]
+    assert [[format_traceparent(link.context) for link in span.links] for span in sends] == [
+        [],
+        [contexts[0]],
+        [contexts[1]],
+    ]
+    assert [span.attributes["clarion.attempt"] for span in sends if span.attributes] == [1, 2, 3]

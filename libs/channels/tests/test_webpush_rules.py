@@ -14,9 +14,10 @@ from clarion_channels.http import HttpAnswer
 from clarion_channels.outcome import Outcome
 from clarion_channels.providers.webpush.answer import classify
 from clarion_channels.providers.webpush.encryption import InvalidKeys, encrypt
-from clarion_channels.providers.webpush.endpoint import KNOWN_SERVICES, AllowedHosts, ForbiddenEndpoint, is_public
+from clarion_channels.providers.webpush.endpoint import KNOWN_SERVICES, AllowedHosts, ForbiddenEndpoint
 from clarion_channels.providers.webpush.payload import request_headers, topic
 from clarion_channels.providers.webpush.vapid import MAX_ORIGINS, Vapid, load_vapid_key
+from clarion_channels.public_hosts import is_public
 from clarion_channels.push.web import build_plaintext
 
 from .h2_peer import pem_of

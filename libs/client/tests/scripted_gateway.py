@@ -230,6 +230,15 @@ class Apps(app_service_pb2_grpc.AppServiceServicer):
     async def RevokeKey(self, request: Message, context: Context) -> Never:
         await unscripted(context)
 
+    async def UpdateApp(self, request: Message, context: Context) -> Never:
+        await unscripted(context)
+
+    async def UpdateKey(self, request: Message, context: Context) -> Never:
+        await unscripted(context)
+
+    async def RotateKey(self, request: Message, context: Context) -> Never:
+        await unscripted(context)
+
 
 class Recipients(recipient_service_pb2_grpc.RecipientServiceServicer):
     def __init__(self, gateway: Gateway) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarion_kit.sealing import AppSealer, KeyWrapper, Unsealable, recipient_reference
+from clarion_kit.sealing import AppSealer, HeldKeys, UnknownKek, Unsealable, key_of, recipient_reference
 
 BLIND, FIRST, SECOND = (bytes([n]) * 32 for n in range(3))
 SEALER = AppSealer(7, {0: BLIND, 1: FIRST})
@@ -97,21 +97,44 @@ def test_blind_index_finds_equal_values_of_one_namespace_and_app() -> None:
     assert SEALER.blind_index("phone", b"+1") != other_app.blind_index("phone", b"+1")
 
 
-def test_wrapped_key_opens_for_its_app_and_number_alone() -> None:
-    wrapper = KeyWrapper("k1", {"k1": os.urandom(32)})
-    wrapped = wrapper.wrap(7, 1, FIRST)
+async def test_wrapped_key_opens_for_its_app_and_number_alone() -> None:
+    wrapper = HeldKeys("k1", {"k1": os.urandom(32)})
+    kek_id, wrapped = await wrapper.wrap(7, 1, FIRST)
 
-    assert wrapper.unwrap(7, 1, "k1", wrapped) == FIRST
-    for app_id, key_id, kek_id in ((8, 1, "k1"), (7, 2, "k1"), (7, 1, "k2")):
+    assert await wrapper.unwrap(7, 1, kek_id, wrapped) == FIRST
+    for app_id, key_id, other in ((8, 1, "k1"), (7, 2, "k1"), (7, 1, "k2")):
         with pytest.raises(Unsealable):
-            wrapper.unwrap(app_id, key_id, kek_id, wrapped)
+            await wrapper.unwrap(app_id, key_id, other, wrapped)
+
+
+async def test_key_encryption_key_that_is_not_held_is_told_from_a_wrong_one() -> None:
+    wrapper = HeldKeys("k1", {"k1": os.urandom(32)})
+    _, wrapped = await wrapper.wrap(7, 1, FIRST)
+
+    with pytest.raises(UnknownKek):
+        await wrapper.unwrap(7, 1, "k2", wrapped)
+
+
+def test_key_that_is_announced_opens_and_does_not_seal() -> None:
+    announced = AppSealer(7, {0: BLIND, 1: FIRST, 2: SECOND}, active=1)
+    later = AppSealer(7, {0: BLIND, 1: FIRST, 2: SECOND})
+    sealed = later.seal("t", b"o", "c", b"hello")
+
+    assert announced.open("t", b"o", "c", sealed) == b"hello"
+    assert (key_of(announced.seal("t", b"o", "c", b"hello")), key_of(sealed)) == (1, 2)
+    assert (announced.active, later.active) == (1, 2)
+
+
+@pytest.mark.parametrize("value", [b"", b"\1\0\1", b"\2" + bytes(40)])
+def test_what_is_not_sealed_names_no_key(value: bytes) -> None:
+    assert key_of(value) is None
 
 
 def test_faulty_key_encryption_keys_are_refused() -> None:
     with pytest.raises(ValueError, match="not among the keys"):
-        KeyWrapper("k2", {"k1": bytes(32)})
+        HeldKeys("k2", {"k1": bytes(32)})
     with pytest.raises(ValueError, match="32 bytes"):
-        KeyWrapper("k1", {"k1": bytes(16)})
+        HeldKeys("k1", {"k1": bytes(16)})
 
 
 def test_recipient_reference_differs_by_app_and_recipient() -> None:

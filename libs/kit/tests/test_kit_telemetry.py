@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 
 from clarion_kit.telemetry import logs, names
-from clarion_kit.telemetry.metrics import Metrics
+from clarion_kit.telemetry.metrics import Metrics, exemplar
 from clarion_kit.telemetry.tracing import Tracing
 
 A = "00-0000000000000000000000000000000a-00000000000000aa-01"
@@ -69,9 +69,9 @@ def test_error_is_one_line_and_secrets_stay_hidden(output: io.StringIO) -> None:
     assert "hunter2" not in output.getvalue()
 
 
-async def scrape(port: int) -> str:
+async def scrape(port: int, accept: str = "*/*") -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+    writer.write(b"GET /metrics HTTP/1.0\r\nAccept: %s\r\n\r\n" % accept.encode())
     answer = await asyncio.wait_for(reader.read(), 5)
     writer.close()
     await writer.wait_closed()
@@ -94,12 +94,54 @@ async def test_metrics_are_served_until_they_are_closed() -> None:
         await scrape(port)
 
 
+async def test_who_takes_openmetrics_gets_the_trace_behind_an_observation() -> None:
+    metrics = Metrics()
+    metrics.histogram(names.DELIVERY_AGE).labels("sms", "urgent").observe(0.02, exemplar(A))
+
+    async with metrics.serve("127.0.0.1:0") as port:
+        modern, plain = await scrape(port, "application/openmetrics-text; version=1.0.0"), await scrape(port)
+
+    [line] = [line for line in modern.splitlines() if "#" in line and 'le="0.025"' in line]
+    assert '# {span_id="00000000000000aa",trace_id="0000000000000000000000000000000a"} 0.02' in line
+    assert "trace_id" not in plain
+
+
+@pytest.mark.parametrize("unsampled", [None, "", A[:-1] + "0"])
+def test_what_is_not_sampled_has_no_exemplar(unsampled: str | None) -> None:
+    assert exemplar(unsampled) is None
+
+
+async def test_process_is_seen_and_no_series_says_only_when_another_began() -> None:
+    metrics = Metrics()
+    metrics.counter(names.ACCEPTED).labels("urgent").inc()
+    metrics.histogram(names.ACCEPT_BATCH).observe(0.02)
+
+    async with metrics.serve("127.0.0.1:0") as port:
+        answers = await scrape(port) + await scrape(port, "application/openmetrics-text")
+
+    assert "process_resident_memory_bytes" in answers
+    assert "_created" not in answers
+
+
 def test_each_instrument_is_made_once() -> None:
     metrics = Metrics()
 
     assert metrics.counter(names.ACCEPTED) is metrics.counter(names.ACCEPTED)
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_metric_is_only_what_its_registry_says(made_before: bool) -> None:
+    metrics = Metrics()
+    if made_before:
+        metrics.counter(names.ACCEPTED)
+        metrics.gauge(names.RPC_IN_FLIGHT)
+
     with pytest.raises(TypeError, match="not a gauge"):
         metrics.gauge(names.ACCEPTED)
+    with pytest.raises(TypeError, match="not a histogram"):
+        metrics.histogram(names.ACCEPTED)
+    with pytest.raises(TypeError, match="not a counter"):
+        metrics.counter(names.RPC_IN_FLIGHT)
 
 
 def test_two_daemons_in_one_process_count_apart() -> None:

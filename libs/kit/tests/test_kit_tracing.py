@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -16,6 +17,8 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 from clarion_kit.telemetry import tracing as tracing_module
 from clarion_kit.telemetry.tracing import (
     Tracing,
+    attempt_span,
+    current_trace_id,
     current_traceparent,
     format_traceparent,
     parse_traceparent,
@@ -256,3 +259,45 @@ async def test_collector_that_does_not_answer_holds_up_no_stop(monkeypatch: pyte
             pass
 
     assert collector.given_up.is_set()
+
+
+# ---------------------------------------------------------------- attempts
+
+
+@given(st.uuids(), st.integers(1, 32_767), st.integers(1, 32_767))
+def test_attempt_is_the_same_span_for_everybody_and_no_other(delivery_id: UUID, attempt: int, other: int) -> None:
+    span = attempt_span(A, delivery_id, attempt)
+
+    assert parse_traceparent(span) is not None
+    assert span == attempt_span(A.replace("aa-01", "bb-01"), delivery_id, attempt)
+    assert (span == attempt_span(A, delivery_id, other)) is (attempt == other)
+    assert trace_id(span) == trace_id(A)
+
+
+@pytest.mark.parametrize("traceparent", ["", UNSAMPLED, "nonsense"])
+def test_attempt_in_no_sampled_trace_is_no_span(traceparent: str) -> None:
+    assert attempt_span(traceparent, UUID(int=1), 1) == ""
+
+
+async def test_span_that_is_decided_has_its_id_and_the_next_one_another(
+    tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    first, second = (attempt_span(A, UUID(int=1), attempt) for attempt in (1, 2))
+
+    tracing.record("send", SpanKind.CLIENT, A, 1, itself=first)
+    tracing.record("send", SpanKind.CLIENT, A, 1, itself=second, link=first)
+    tracing.record("send", SpanKind.CLIENT, A, 1)
+
+    spans = await finished(tracing, exporter)
+    contexts = [format_traceparent(context_of(span)) for span in spans]
+    assert contexts[:2] == [first, second]
+    assert contexts[2] not in (first, second)
+    assert [format_traceparent(link.context) for link in spans[1].links] == [first]
+
+
+async def test_trace_id_is_known_inside_a_sampled_span_only(tracing: Tracing) -> None:
+    with tracing.span("call", SpanKind.SERVER, A):
+        inside = current_trace_id()
+
+    assert inside == A[3:35]
+    assert current_trace_id() == ""

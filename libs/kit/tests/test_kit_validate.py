@@ -1,5 +1,7 @@
 """Faults gathers everything that is wrong with a request and refuses it once."""
 
+from datetime import timedelta
+
 import pytest
 from google.rpc import error_details_pb2
 
@@ -83,6 +85,14 @@ def test_status_has_one_error_info_and_one_bad_request() -> None:
     assert status.details[1].Unpack(bad_request)
     assert (info.reason, info.domain) == ("INVALID_FIELD", DOMAIN)
     assert [violation.field for violation in bad_request.field_violations] == [f"f{n}" for n in range(7)]
+
+
+def test_status_says_when_another_try_may_do_better() -> None:
+    refused = DomainError(ErrorReason.QUOTA_EXCEEDED, "used up", retry_after=timedelta(milliseconds=1_500))
+
+    retry_info = error_details_pb2.RetryInfo()
+    assert refused.to_status().details[1].Unpack(retry_info)
+    assert retry_info.retry_delay.ToTimedelta() == timedelta(milliseconds=1_500)
 
 
 def test_dependency_that_is_away_is_named() -> None:

@@ -7,11 +7,11 @@ from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, Notificati
 from clarion_ledger import flow, reading
 from clarion_ledger.accept import accept
 from clarion_ledger.db import connection
-from clarion_ledger.dispatching import claim, record
+from clarion_ledger.dispatching import record
 from clarion_ledger.receipts import ReceiptFor, apply
 from clarion_testkit.plugin import App, Database
 
-from .ledger_samples import LEASE, accepted, delivered, item, leased, planned, sent
+from .ledger_samples import accepted, delivered, item, leased, planned, sent
 
 FIRST = UUID(int=0)
 
@@ -139,24 +139,6 @@ async def test_page_keeps_to_a_category_or_a_recipient(database: Database, app: 
 
     assert [row.notification_id for row in of_recipient] == [notification]
     assert of_category == []
-
-
-async def test_funnel_counts_by_channel_state_and_reason(database: Database, app: App) -> None:
-    _, ids = await planned(database.pool, app, 3, suppressed=1)
-    [claimed] = await claim(database.pool, ids[:1], LEASE)
-    await record(database.pool, [sent(claimed)])
-    now = datetime.now(UTC)
-
-    accepted_count, rows = await reading.funnel(
-        database.pool, app.app_id, now - timedelta(hours=1), now + timedelta(hours=1)
-    )
-
-    assert accepted_count == 3
-    assert {(row.channel, row.state, row.reason): row.count for row in rows} == {
-        (Channel.ANDROID, DeliveryState.SENT, None): 1,
-        (Channel.ANDROID, DeliveryState.ENQUEUED, None): 2,
-        (Channel.EMAIL, DeliveryState.SUPPRESSED, Reason.NO_ADDRESS): 3,
-    }
 
 
 async def test_mail_frame_is_read_by_its_digest(database: Database) -> None:

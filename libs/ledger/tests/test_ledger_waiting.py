@@ -14,7 +14,7 @@ from clarion_ledger.db import Pool
 from clarion_ledger.dispatching import Record, claim, record
 from clarion_ledger.planning import PlannedDelivery, ToPlan
 from clarion_ledger.receipts import ReceiptFor, apply
-from clarion_ledger.rests import EscalationStep, Rest
+from clarion_ledger.rests import UNTIL_APP_RECEIPT, EscalationStep, Rest
 from clarion_testkit.plugin import App, Database
 
 from .ledger_samples import (
@@ -159,6 +159,8 @@ async def test_step_that_is_due_goes_and_the_one_behind_it_waits_on_from_then(da
         pytest.param(OPENED, "", None, True, id="sent is not opened"),
         pytest.param(OPENED, "k", Receipt.DELIVERED, True, id="delivered is not opened"),
         pytest.param(OPENED, "k", Receipt.SEEN, False, id="opened"),
+        pytest.param(UNTIL_APP_RECEIPT, "", None, True, id="the app tells what arrives: sent is not enough"),
+        pytest.param(UNTIL_APP_RECEIPT, "", Receipt.DELIVERED, False, id="the app told that it arrived"),
     ],
 )
 async def test_step_is_needed_unless_the_one_before_was_enough(
@@ -178,6 +180,17 @@ async def test_step_is_needed_unless_the_one_before_was_enough(
         rows = [await delivery_row(database.pool, id_) for id_ in (second, third)]
         assert {(row["state"], row["reason"]) for row in rows} == {(DeliveryState.CANCELLED, Reason.NOT_NEEDED)}
     assert (await audited(database.pool)).unaccounted == 0
+
+
+async def test_what_apps_cannot_tell_of_is_delivered_once_it_is_sent(database: Database, app: App) -> None:
+    _, [first, second, third] = await escalation(database.pool, app, UNTIL_APP_RECEIPT)
+    await record(database.pool, [sent(one) for one in await claim(database.pool, [first], LEASE)])
+    await due(database.pool, second)
+    assert await released(database.pool) == [second]
+    await record(database.pool, [sent(one, receipt_key="") for one in await claim(database.pool, [second], LEASE)])
+    await due(database.pool, third)
+
+    assert await released(database.pool) == []
 
 
 @pytest.mark.parametrize("final", [DeliveryState.FAILED, DeliveryState.SUPPRESSED, DeliveryState.DEAD_LETTERED])

@@ -178,7 +178,7 @@ class Gateway(
     SendBatch = Explain = _unasked
     UpsertRecipient = GetRecipient = RegisterAddress = RemoveAddress = MergeRecipients = EraseRecipient = _unasked
     ExportRecipient = _unasked
-    CreateApp = ListApps = ListKeys = _unasked
+    CreateApp = ListApps = ListKeys = UpdateApp = UpdateKey = RotateKey = _unasked
 
 
 @pytest.fixture

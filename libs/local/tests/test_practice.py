@@ -33,7 +33,7 @@ async def practice(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pr
 
 async def test_every_account_has_settings_that_its_kind_takes(practice: Practice) -> None:
     factories = provider_factories()
-    every = [*practice.accounts(), *practice.others()]
+    every = [*practice.accounts("shop"), *practice.others()]
 
     for account in every:
         provider = await factories[account.kind].connect(json.dumps(account.settings).encode(), NoReceipts())
@@ -41,14 +41,24 @@ async def test_every_account_has_settings_that_its_kind_takes(practice: Practice
         assert Channel(provider.channel) is account.channel
 
     assert {account.kind for account in every} <= set(factories)
-    assert [account.channel for account in practice.accounts()] == list(Channel)
+    assert [account.channel for account in practice.accounts("shop")] == list(Channel)
 
 
 async def test_routes_name_accounts_of_their_channel_and_serve_everybody(practice: Practice) -> None:
-    channels = {account.name: account.channel for account in (*practice.accounts(), *practice.others())}
+    channels = {account.name: account.channel for account in (*practice.accounts("shop"), *practice.others())}
 
     for channel, wanted in routes().items():
         named = {target.provider for route in wanted for target in route.targets}
         assert {channels[name] for name in named} == {channel}
         assert any(not route.country and not route.locale for route in wanted)
         assert named == {name for name, serves in channels.items() if serves is channel}
+
+
+async def test_apps_have_branches_of_their_own_with_the_carrier(practice: Practice) -> None:
+    def system_id(app: str) -> object:
+        [account] = [account for account in practice.accounts(app) if account.kind == "smpp"]
+        return account.settings["system_id"]
+
+    assert system_id("shop") == system_id("shop")
+    assert system_id("shop") != system_id("desk")
+    assert len(str(system_id("a" * 64))) <= 15  # SMPP 3.4 §5.2.1 with its final NUL: 16

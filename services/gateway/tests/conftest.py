@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from clarion_kit.bus import JetStreamBus
-from clarion_kit.keyfiles import TokenKeys, load_token_keys, new_secret_file, new_token_key_file
+from clarion_kit.keyfiles import TokenKeys, load_secret, load_token_keys, new_secret_file, new_token_key_file
 from clarion_kit.sealing import KeyWrapper
 from clarion_kit.subjects import Subjects
 from clarion_kit.telemetry.metrics import Metrics
@@ -51,6 +51,11 @@ def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def token_keys(key_folder: Path) -> TokenKeys:
     return load_token_keys(key_folder / "tokens.json")
+
+
+@pytest.fixture(scope="session")
+def pepper(key_folder: Path) -> bytes:
+    return load_secret(key_folder / "pepper")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

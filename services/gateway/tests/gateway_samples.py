@@ -16,10 +16,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 
 from clarion.app.v1.app_service_pb2_grpc import AppServiceStub
+from clarion.auditlog.v1.audit_log_service_pb2_grpc import AuditLogServiceStub
 from clarion.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from clarion.budget.v1.budget_service_pb2_grpc import BudgetServiceStub
 from clarion.category.v1.category_service_pb2_grpc import CategoryServiceStub
 from clarion.deadletter.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
+from clarion.internal.ratelimit.v1 import rate_limit_service_pb2 as rate_limit
+from clarion.internal.ratelimit.v1 import rate_limit_service_pb2_grpc as rate_limit_grpc
 from clarion.internal.template.v1 import template_service_pb2 as internal_template
 from clarion.internal.template.v1 import template_service_pb2_grpc as internal_template_grpc
 from clarion.notification.v1 import notification_service_pb2 as pb
@@ -30,6 +33,7 @@ from clarion.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 from clarion.template.v1 import template_service_pb2 as template
 from clarion.template.v1 import template_service_pb2_grpc as template_grpc
 from clarion.types.v1.content_pb2 import Content, PushContent
+from clarion.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from clarion_gateway.app import build
 from clarion_gateway.settings import Settings
 from clarion_gateway.tokens import TokenIssuer
@@ -76,6 +80,10 @@ class Gateway:
         issuer = TokenIssuer(self.token_keys, timedelta(minutes=5))
         token = issuer.issue(row.app_id, f"key-{row.app_id}", frozenset(scopes or EVERYTHING))
         return Client(self, row.app_id, row.name, token.text)
+
+    def token_for(self, app_id: int, app_key: str) -> str:
+        """A good token of a key, with every scope."""
+        return TokenIssuer(self.token_keys, timedelta(minutes=5)).issue(app_id, app_key, frozenset(EVERYTHING)).text
 
     def anonymous(self) -> "Client":
         """A client without a token."""
@@ -157,10 +165,12 @@ class Client:
         self.notifications = NotificationServiceStub(channel)
         self.tokens = AuthServiceStub(channel)
         self.apps = AppServiceStub(channel)
+        self.audit_log = AuditLogServiceStub(channel)
         self.categories = CategoryServiceStub(channel)
         self.providers = ProviderServiceStub(channel)
         self.routing = RoutingServiceStub(channel)
         self.budgets = BudgetServiceStub(channel)
+        self.webhooks = WebhookServiceStub(channel)
         self.dead_letters = DeadLetterServiceStub(channel)
         self.templates = template_grpc.TemplateServiceStub(channel)
         self.preferences = PreferenceServiceStub(channel)
@@ -221,6 +231,7 @@ class Refusal:
     message: str
     metadata: dict[str, str]
     fields: list[str]
+    retry_after: timedelta | None = None
 
 
 async def refusal(call: Call) -> Refusal:
@@ -234,12 +245,14 @@ async def refusal(call: Call) -> Refusal:
 
 def unpacked(status: status_pb2.Status) -> Refusal:
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    retry_info = error_details_pb2.RetryInfo()
     assert status.details[0].Unpack(info)
     for detail in status.details[1:]:
-        assert detail.Unpack(bad_request)
+        assert detail.Unpack(bad_request) or detail.Unpack(retry_info)
     [code] = [code for code in grpc.StatusCode if code.value[0] == status.code]
     fields = [violation.field for violation in bad_request.field_violations]
-    return Refusal(code, info.reason, status.message, dict(info.metadata), fields)
+    retry_after = retry_info.retry_delay.ToTimedelta() if retry_info.HasField("retry_delay") else None
+    return Refusal(code, info.reason, status.message, dict(info.metadata), fields, retry_after)
 
 
 # ---------------------------------------------------------------- its peers
@@ -329,18 +342,47 @@ class Templates(template_grpc.TemplateServiceServicer):
         raise AssertionError("never reached")
 
 
+class Limiting(rate_limit_grpc.RateLimitServiceServicer):
+    """The rate limiter: buckets that are never filled again. `away`: it does not answer."""
+
+    WAIT = timedelta(seconds=7)
+
+    def __init__(self) -> None:
+        self.taken: dict[tuple[int, str], int] = {}
+        self.away = False
+
+    async def Acquire(
+        self,
+        request: rate_limit.AcquireRequest,
+        context: grpc.aio.ServicerContext[rate_limit.AcquireRequest, rate_limit.AcquireResponse],
+    ) -> rate_limit.AcquireResponse:
+        if self.away:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        response = rate_limit.AcquireResponse()
+        for item in request.items:
+            [limit] = item.limits
+            key = item.app_id, limit.key
+            grant = response.grants.add(allowed=self.taken.get(key, 0) < limit.limit)
+            if grant.allowed:
+                self.taken[key] = self.taken.get(key, 0) + 1
+            else:
+                grant.retry_after.FromTimedelta(self.WAIT)
+        return response
+
+
 @dataclass(slots=True)
 class Peers:
     """The daemons behind a gateway."""
 
     target: str = NOBODY
+    limiting: Limiting = field(default_factory=Limiting)
     describing: Describing = field(default_factory=Describing)
     templates: Templates = field(default_factory=Templates)
 
     def addresses(self) -> str:
-        """For `CLARION_PEERS`: only the template service is there."""
+        """For `CLARION_PEERS`: only the template service and the rate limiter are there."""
         away = dict.fromkeys(("preference", "scheduler", "tracker"), NOBODY)
-        return json.dumps({**away, "template": self.target})
+        return json.dumps({**away, "template": self.target, "rate_limiter": self.target})
 
 
 @asynccontextmanager
@@ -349,6 +391,7 @@ async def serving_peers(credentials: grpc.ServerCredentials | None = None) -> As
     server = grpc.aio.server()
     internal_template_grpc.add_TemplateServiceServicer_to_server(peers.describing, server)
     template_grpc.add_TemplateServiceServicer_to_server(peers.templates, server)
+    rate_limit_grpc.add_RateLimitServiceServicer_to_server(peers.limiting, server)
     listen = "127.0.0.1:0"
     port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     peers.target = f"127.0.0.1:{port}"

@@ -315,6 +315,24 @@ async def test_ca_file_that_is_not_there_is_a_fault_of_the_settings(gateway: Gat
         assert (refused.reason, refused.metadata["provider"]) == ("PROVIDER_SETTINGS_INVALID", kind)
 
 
+@pytest.mark.parametrize(
+    ("sender", "good"),
+    [("shop@example.org", True), ("shop@news.example.org", True), ("shop@example.com", False)],
+)
+async def test_mail_account_sends_from_the_domains_of_its_app(gateway: Gateway, sender: str, good: bool) -> None:
+    client = await gateway.app()
+    domains = app.Domains(names=["example.org"])
+    await client.apps.UpdateApp(app.UpdateAppRequest(app=client.app, sender_domains=domains), metadata=client.auth)
+    putting = put_provider(client, settings={**SMTP, "from_address": sender})
+
+    if good:
+        assert (await putting).provider.name == "mail"
+        return
+    refused = await refusal(putting)
+    assert refused.reason == "PROVIDER_SETTINGS_INVALID"
+    assert "example.org" in refused.metadata["faults"]
+
+
 # ---------------------------------------------------------------- deleting accounts
 
 

@@ -221,9 +221,7 @@ def of_size(size: int) -> bytes:
     raise AssertionError("too large for this")
 
 
-@pytest.mark.parametrize(
-    "path", sorted(path for path in mesh.public_methods() if not path.startswith("/clarion.webhook."))
-)
+@pytest.mark.parametrize("path", sorted(mesh.public_methods()))
 async def test_request_over_the_limit_of_its_method_is_refused(gateway: Gateway, path: str) -> None:
     """Of every public method, whoever serves it: one byte over `max_request_bytes`."""
     client = await gateway.app()
@@ -265,13 +263,3 @@ async def test_every_scope_is_asked_for(gateway: Gateway) -> None:
         call = gateway.channel.unary_stream(path, as_is, as_is)(b"", metadata=client.auth, timeout=10)
         refused = await refusal(call.read())
         assert (refused.reason, refused.metadata) == ("SCOPE_MISSING", {"scope": method.required_scope}), path
-
-
-@pytest.mark.parametrize("path", sorted(path for path in mesh.public_methods() if path.startswith("/clarion.webhook.")))
-async def test_methods_of_later_say_that_they_are_not_built(gateway: Gateway, path: str) -> None:
-    client = await gateway.app()
-
-    refused = await refusal(gateway.channel.unary_unary(path, as_is, as_is)(b"", metadata=client.auth, timeout=10))
-
-    assert (refused.code, refused.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
-    assert refused.metadata == {"method": path[1:]}

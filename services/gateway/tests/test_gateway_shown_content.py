@@ -2,8 +2,9 @@
 
 import pytest
 
-from clarion.internal.content.v1.rendered_pb2 import MailFrame, Rendered, RenderedMail
-from clarion.types.v1.content_pb2 import Content, MailContent, SmsContent
+from clarion.internal.content.v1.rendered_pb2 import LinkSigner, MailFrame, Rendered, RenderedMail
+from clarion.types.v1.content_pb2 import Content, MailContent, PushContent, SmsContent
+from clarion_channels.mail.anchors import with_links
 from clarion_channels.mail.frame import Marker, build_frame, frame_sha256
 from clarion_gateway.shown_content import Unshowable, shown
 
@@ -26,6 +27,24 @@ def test_mail_of_a_template_is_put_together_from_its_frame() -> None:
     assert mail.subject == "Größe 42"
     assert mail.text.rstrip("\n") == f"Dear Zoë {'x' * 100},\nyour shoes."
     assert mail.html.rstrip("\n") == f"<p>Dear Zoë {'x' * 100}</p>"
+
+
+def test_links_are_shown_where_they_lead_and_tell_of_no_click() -> None:
+    html = with_links(['<a href="https://a.example/', 0, '">a</a>', 1], {1})
+    frame = build_frame(["text"], html)
+    rendered = framed(frame, "7", '<a href="https://b.example/">b</a>')
+    rendered.mail.links.CopyFrom(LinkSigner(base_url="https://t.example", delivery=bytes(32), key=bytes(32)))
+
+    mail = shown(rendered, frame).mail
+
+    assert mail.html.rstrip("\n") == '<a href="https://a.example/7">a</a><a href="https://b.example/">b</a>'
+
+
+def test_push_is_shown_without_what_signs_for_it() -> None:
+    push = PushContent(title="t", link="https://a.example/")
+    rendered = Rendered(push=push, event_token="secret", links=LinkSigner(base_url="https://t.example", key=bytes(32)))
+
+    assert shown(rendered, None) == Content(push=push)
 
 
 def test_mail_of_a_single_part_is_text_alone() -> None:

@@ -16,12 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from clarion.app.v1 import app_service_pb2 as app
 from clarion.auth.v1 import auth_service_pb2 as auth
 from clarion.notification.v1 import notification_service_pb2 as pb
-from clarion_gateway import door
-from clarion_gateway.door import BLIND_AFTER_SECONDS, Door, Revocations, RevocationsUnknown
-from clarion_gateway.tokens import TokenIssuer
+from clarion_gateway import standing
+from clarion_gateway.door import Door
+from clarion_gateway.standing import BLIND_AFTER_SECONDS, KeyStandings, KeyUses, RevocationsUnknown
+from clarion_gateway.tokens import SKEW, TokenIssuer, TokenKeyFile
+from clarion_kit import token_rotation
 from clarion_kit.errors import DomainError, ErrorReason
-from clarion_kit.keyfiles import TokenKeys, load_secret, load_token_keys, write_private
-from clarion_ledger import admin
+from clarion_kit.keyfiles import TokenKeys, load_token_keys, new_token_key_file, write_private
+from clarion_ledger import app_keys
 from clarion_ledger.db import Pool
 
 from .gateway_samples import Client, Gateway, answer, eventually, notification, refusal
@@ -30,11 +32,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SEND = "/clarion.notification.v1.NotificationService/Send"
 GET = "/clarion.notification.v1.NotificationService/Get"
-
-
-@pytest.fixture(scope="session")
-def pepper(key_folder: Path) -> bytes:
-    return load_secret(key_folder / "pepper")
 
 
 @pytest.fixture
@@ -117,7 +114,7 @@ async def test_call_without_a_bearer_token_is_refused(gateway: Gateway, header: 
 
 async def test_key_and_secret_give_a_token_that_works(gateway: Gateway, pepper: bytes) -> None:
     owner = await gateway.app()
-    key, secret = await admin.create_key(gateway.pool, pepper, owner.app_id, ["send:sms", "status:read"])
+    key, secret = await app_keys.create_key(gateway.pool, pepper, owner.app_id, ["send:sms", "status:read"])
 
     issued = await owner.tokens.IssueToken(auth.IssueTokenRequest(app_key=key.app_key, app_secret=secret))
 
@@ -130,7 +127,7 @@ async def test_key_and_secret_give_a_token_that_works(gateway: Gateway, pepper: 
 
 async def test_unknown_key_and_wrong_secret_look_the_same(gateway: Gateway, pepper: bytes) -> None:
     owner = await gateway.app()
-    key, secret = await admin.create_key(gateway.pool, pepper, owner.app_id, ["send:*"])
+    key, secret = await app_keys.create_key(gateway.pool, pepper, owner.app_id, ["send:*"])
     attempts = [
         (key.app_key, "wrong"),
         ("ck_nobody", secret),
@@ -155,7 +152,7 @@ async def test_unknown_key_and_wrong_secret_look_the_same(gateway: Gateway, pepp
 async def test_key_that_ended_gives_no_token(gateway: Gateway, pepper: bytes) -> None:
     owner = await gateway.app()
     past = datetime.now(UTC) - timedelta(seconds=1)
-    key, secret = await admin.create_key(gateway.pool, pepper, owner.app_id, ["send:*"], past)
+    key, secret = await app_keys.create_key(gateway.pool, pepper, owner.app_id, ["send:*"], past)
 
     refused = await refusal(owner.tokens.IssueToken(auth.IssueTokenRequest(app_key=key.app_key, app_secret=secret)))
 
@@ -166,7 +163,7 @@ async def test_revoked_key_is_refused_within_three_seconds_also_on_an_open_strea
     gateway: Gateway, pepper: bytes
 ) -> None:
     owner = await gateway.app()
-    key, secret = await admin.create_key(gateway.pool, pepper, owner.app_id, ["send:*"])
+    key, secret = await app_keys.create_key(gateway.pool, pepper, owner.app_id, ["send:*"])
     request = auth.IssueTokenRequest(app_key=key.app_key, app_secret=secret)
     client = Client(gateway, owner.app_id, owner.app, (await owner.tokens.IssueToken(request)).token)
     stream = client.stream()
@@ -193,23 +190,27 @@ async def test_without_news_of_revocations_no_token_is_believed(
     issuer: TokenIssuer, ledger: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000.0
-    monkeypatch.setattr(door, "time", SimpleNamespace(monotonic=lambda: now))
-    revocations = Revocations(ledger)
-    entrance = Door(issuer, revocations)
-    await revocations.refresh()
+    monkeypatch.setattr(standing, "time", SimpleNamespace(monotonic=lambda: now))
+    standings = KeyStandings(ledger)
+    entrance = Door(issuer, standings, KeyUses(ledger))
     header = {"authorization": f"Bearer {issuer.issue(1, uuid4().hex, frozenset({'send:*'})).text}"}
 
+    with pytest.raises(RevocationsUnknown):
+        entrance.authenticate(SEND, header, frozenset())
+    await standings.refresh()
     now += BLIND_AFTER_SECONDS
     assert entrance.authenticate(SEND, header, frozenset()).app_id == 1
     now += 1
     with pytest.raises(RevocationsUnknown):
         entrance.authenticate(SEND, header, frozenset())
-    await revocations.refresh()
+    await standings.refresh()
     assert entrance.authenticate(SEND, header, frozenset()).app_id == 1
 
 
 async def test_scope_of_the_method_is_required(issuer: TokenIssuer, ledger: Pool) -> None:
-    entrance = Door(issuer, Revocations(ledger))
+    standings = KeyStandings(ledger)
+    await standings.refresh()
+    entrance = Door(issuer, standings, KeyUses(ledger))
     header = {"authorization": f"bearer {issuer.issue(1, 'ck', frozenset({'send:sms'})).text}"}
 
     assert entrance.authenticate(SEND, header, frozenset()).key == "ck"
@@ -220,7 +221,7 @@ async def test_scope_of_the_method_is_required(issuer: TokenIssuer, ledger: Pool
 
 async def test_method_outside_the_contract_is_refused(issuer: TokenIssuer, ledger: Pool) -> None:
     with pytest.raises(DomainError) as refused:
-        Door(issuer, Revocations(ledger)).authenticate("/clarion.internal.x/Y", {}, frozenset())
+        Door(issuer, KeyStandings(ledger), KeyUses(ledger)).authenticate("/clarion.internal.x/Y", {}, frozenset())
     assert refused.value.reason is ErrorReason.UNAUTHENTICATED
 
 
@@ -232,7 +233,7 @@ async def test_verified_token_is_remembered_no_longer_than_it_lives(token_keys: 
     lasting = TokenIssuer(token_keys, timedelta(minutes=1))
     token = lasting.issue(7, "ck", frozenset({"admin", "send:*"}))
     assert lasting.verify(token.text) is lasting.verify(token.text)
-    assert lasting.verify(token.text).scopes == {"admin", "send:*"}
+    assert lasting.verify(token.text).caller.scopes == {"admin", "send:*"}
 
 
 async def test_two_keys_are_live_while_one_is_replaced(tmp_path: Path) -> None:
@@ -246,8 +247,66 @@ async def test_two_keys_are_live_while_one_is_replaced(tmp_path: Path) -> None:
     old, both, new = issuer("a", "a"), issuer("b", "a", "b"), issuer("b", "b")
     first, second = old.issue(1, "ck", frozenset()).text, both.issue(2, "ck", frozenset()).text
 
-    assert (both.verify(first).app_id, both.verify(second).app_id) == (1, 2)
-    assert new.verify(second).app_id == 2
+    assert (both.verify(first).caller.app_id, both.verify(second).caller.app_id) == (1, 2)
+    assert new.verify(second).caller.app_id == 2
     for issuer_, token in ((old, second), (new, first)):
         with pytest.raises(DomainError):
             issuer_.verify(token)
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+async def test_token_of_a_gateway_whose_clock_is_a_little_ahead_is_believed(
+    token_keys: TokenKeys, issuer: TokenIssuer, claim: str
+) -> None:
+    def ahead(seconds: float) -> str:
+        moment = datetime.now(UTC) + timedelta(seconds=seconds)
+        return signed(token_keys, iat=moment) if claim == "iat" else signed(token_keys, nbf=moment)
+
+    assert issuer.verify(ahead(SKEW.total_seconds() - 5)).caller.key == "ck_1"
+    with pytest.raises(DomainError):
+        issuer.verify(ahead(SKEW.total_seconds() + 5))
+
+
+async def test_token_of_before_secrets_had_versions_is_of_the_first(token_keys: TokenKeys, issuer: TokenIssuer) -> None:
+    assert issuer.verify(signed(token_keys)).secret_version == 1
+    assert issuer.verify(issuer.issue(1, "ck", frozenset(), 3).text).secret_version == 3
+
+
+async def test_new_token_keys_are_used_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "tokens.json"
+    new_token_key_file(path)
+    issuer = TokenIssuer(load_token_keys(path), timedelta(minutes=1))
+    file = TokenKeyFile(path, issuer)
+    before = issuer.issue(1, "ck", frozenset()).text
+
+    async def kid_after(change: Callable[[], object]) -> str:
+        change()
+        await file.look()
+        return str(jwt.get_unverified_header(issuer.issue(1, "ck", frozenset()).text)["kid"])
+
+    assert await kid_after(lambda: None) == "t1"
+    assert await kid_after(lambda: token_rotation.add_key(path)) == "t1"
+    assert await kid_after(lambda: token_rotation.activate_key(path)) == "t2"
+    assert issuer.verify(before).caller.app_id == 1
+    assert await kid_after(lambda: path.write_text("{")) == "t2"
+    assert await kid_after(path.unlink) == "t2"
+    assert issuer.verify(before).caller.app_id == 1
+    assert [record.levelname for record in caplog.records if record.levelname == "ERROR"] == ["ERROR", "ERROR"]
+
+
+async def test_token_of_a_key_that_was_taken_away_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    new_token_key_file(path)
+    issuer = TokenIssuer(load_token_keys(path), timedelta(minutes=1))
+    file = TokenKeyFile(path, issuer)
+    await file.look()
+    token = issuer.issue(1, "ck", frozenset()).text
+    assert issuer.verify(token).caller.app_id == 1
+
+    for _ in range(2):
+        token_rotation.add_key(path)
+        token_rotation.activate_key(path)
+    await file.look()
+
+    with pytest.raises(DomainError):
+        issuer.verify(token)

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from clarion_kit.errors import Unavailable
 from clarion_kit.vocabulary import Channel
+from clarion_monitor.accounts import AccountsLook
 from clarion_monitor.causes import Failures, Stopped, StreamState
-from clarion_monitor.domain import Backlog, Findings, Kind, Queue, Reading
+from clarion_monitor.domain import AppBacklog, Backlog, Findings, Kind, Queue, Reading
 from clarion_monitor.notices import Notice
 from clarion_monitor.ports import BusLook
 from clarion_monitor.stalls import Consumer, Stall
@@ -36,6 +37,7 @@ class FakeBus:
 class FakeLedger:
     def __init__(self) -> None:
         self.rows: list[Backlog] = []
+        self.by_app: list[AppBacklog] = []
         self.letters: dict[Channel, int] = {}
         self.causes: list[Failures] = []
         self.stopped: list[Stopped] = []
@@ -46,6 +48,9 @@ class FakeLedger:
         if self.away:
             raise Away
         return self.rows
+
+    async def backlog_by_app(self) -> list[AppBacklog]:
+        return self.by_app
 
     async def dead_letters(self) -> Mapping[Channel, int]:
         return self.letters
@@ -60,6 +65,17 @@ class FakeLedger:
         if self.away:
             raise Away
         return self.findings
+
+
+class FakeAccounts:
+    def __init__(self) -> None:
+        self.found = AccountsLook([], [], [])
+        self.away = False
+
+    async def look(self, window: timedelta) -> AccountsLook:
+        if self.away:
+            raise Away
+        return self.found
 
 
 class FakeIncidents:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,15 +12,18 @@ from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.names import Metric
 from clarion_kit.vocabulary import Channel, StopReason
+from clarion_monitor.accounts import AccountsLook, AccountState, Answers, Quality
 from clarion_monitor.causes import Account, Failures, Stopped, StreamState
 from clarion_monitor.domain import (
     STATES,
+    AppBacklog,
     Backlog,
     Findings,
     Kind,
     Limits,
     Queue,
     Reading,
+    Standstills,
     Thresholds,
     backlog_readings,
     every_state,
@@ -30,7 +33,7 @@ from clarion_monitor.ports import BusRefuses
 from clarion_monitor.stalls import Consumer, Fault
 from clarion_monitor.watch import Watch
 
-from .monitor_samples import Away, FakeBus, FakeIncidents, FakeLedger
+from .monitor_samples import Away, FakeAccounts, FakeBus, FakeIncidents, FakeLedger
 
 LIMITS = Limits(timedelta(seconds=60), timedelta(seconds=300), dead_letters=0)
 SECOND = timedelta(seconds=1)
@@ -38,9 +41,11 @@ SECOND = timedelta(seconds=1)
 
 class Mesh:
     def __init__(self) -> None:
-        self.bus, self.ledger, self.incidents, self.metrics = FakeBus(), FakeLedger(), FakeIncidents(), Metrics()
+        self.bus, self.ledger, self.accounts = FakeBus(), FakeLedger(), FakeAccounts()
+        self.incidents, self.metrics = FakeIncidents(), Metrics()
         clock = SystemClock()
-        self.watch = Watch(self.bus, self.ledger, self.incidents, Gauges(self.metrics, clock), LIMITS, clock)
+        gauges = Gauges(self.metrics, clock)
+        self.watch = Watch(self.bus, self.ledger, self.accounts, self.incidents, gauges, LIMITS, clock)
 
     def passed(self, kind: Kind) -> list[str]:
         """What passed its limit in the last look."""
@@ -92,6 +97,57 @@ def test_only_rows_that_we_have_to_move_have_a_limit() -> None:
     }
 
 
+OLDEST = datetime(2030, 1, 1, tzinfo=UTC)
+THIRTY = timedelta(seconds=30)
+
+
+def resting(rows: int, since: datetime = OLDEST, state: str = "ready") -> list[Backlog]:
+    return [Backlog("plan", state, rows, SECOND, since)]
+
+
+def test_rows_none_of_which_moves_for_thirty_seconds_stand_still() -> None:
+    standstills = Standstills(THIRTY)
+
+    found = [standstills.judge(resting(5 + look), now=10.0 * look) for look in range(5)]
+
+    assert found == [set(), set(), set(), {("plan", "ready")}, {("plan", "ready")}]
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        pytest.param(resting(4), id="they became fewer"),
+        pytest.param(resting(5, OLDEST + SECOND), id="the oldest went"),
+        pytest.param([], id="all went"),
+        pytest.param([Backlog("plan", "ready", 0, timedelta(0))], id="none is left"),
+    ],
+)
+def test_rows_that_move_begin_anew(moves: list[Backlog]) -> None:
+    standstills = Standstills(THIRTY)
+    standstills.judge(resting(5), 0.0)
+    standstills.judge(moves, 20.0)
+
+    assert standstills.judge(resting(5), 40.0) == set()
+
+
+@pytest.mark.parametrize("state", ["enqueued", "leased", "retry_wait", "deferred", "held", "waiting"])
+def test_rows_that_wait_for_others_never_stand_still(state: str) -> None:
+    standstills = Standstills(THIRTY)
+    standstills.judge(resting(5, state=state), 0.0)
+
+    assert standstills.judge(resting(5, state=state), 1_000.0) == set()
+
+
+def test_standstill_and_age_are_one_incident() -> None:
+    rows = [Backlog("plan", "ready", 5, timedelta(seconds=31))]
+
+    [aged], [still] = backlog_readings(rows, LIMITS), backlog_readings(rows, LIMITS, {("plan", "ready")})
+
+    assert (aged.passed, still.passed) == (False, True)
+    assert aged.key == still.key
+    assert still.what == "rows stand still in the ledger: plan ready"
+
+
 def test_states_without_rows_are_zero() -> None:
     found = every_state([Backlog("dispatch", "held", 3, SECOND)])
 
@@ -120,16 +176,20 @@ async def test_what_cannot_be_read_is_forgotten(mesh: Mesh) -> None:
     mesh.ledger.findings = Findings({"check": 1}, {("7", "sms enqueued"): 2})
     await mesh.watch.look_at_bus()
     await mesh.watch.look_at_backlog()
+    mesh.accounts.found = AccountsLook([AccountState("shop", "main", Channel.SMS, "smpp", "works")], [], [])
+    await mesh.watch.look_at_accounts()
     await mesh.watch.audit()
     last_look = mesh.gauge(names.LAST_LOOK, "bus")
 
-    mesh.bus.fault, mesh.ledger.away = Away(), True
-    for look in (mesh.watch.look_at_bus(), mesh.watch.look_at_backlog(), mesh.watch.audit()):
+    mesh.bus.fault, mesh.ledger.away, mesh.accounts.away = Away(), True, True
+    watch = mesh.watch
+    for look in (watch.look_at_bus(), watch.look_at_backlog(), watch.look_at_accounts(), watch.audit()):
         with pytest.raises(Away):
             await look
 
     assert mesh.gauge(names.QUEUE_DEPTH, "plan-urgent") is None
     assert mesh.gauge(names.BACKLOG, "plan", "ready") is None
+    assert mesh.gauge(names.ACCOUNT_STATE, "shop", "main", "sms", "smpp", "works") is None
     assert mesh.gauge(names.INVARIANT, "check") is None
     assert mesh.gauge(names.LAST_LOOK, "bus") == last_look
 
@@ -193,11 +253,59 @@ async def test_old_rows_are_an_outbox_from_the_bus_s_absence_to_its_return(mesh:
     assert looks == [[], ["the bus is away and rows wait for it"], []]
 
 
-async def test_look_at_the_backlog_tells_failures_and_stops(mesh: Mesh) -> None:
+async def test_backlog_is_shown_by_app_and_as_an_outbox(mesh: Mesh) -> None:
+    mesh.ledger.rows = [Backlog("plan", "ready", 7, 3 * SECOND), Backlog("dispatch", "retry_wait", 1, 9 * SECOND)]
+    mesh.ledger.by_app = [AppBacklog("shop", 8, 9 * SECOND)]
+    await mesh.watch.look_at_backlog()
+    assert mesh.gauge(names.OUTBOX_AGE) == 3
+    assert mesh.gauge(names.APP_BACKLOG, "shop") == 8
+    assert mesh.gauge(names.APP_BACKLOG_AGE, "shop") == 9
+
+    mesh.ledger.rows, mesh.ledger.by_app = [], []
+    await mesh.watch.look_at_backlog()
+
+    assert mesh.gauge(names.OUTBOX_AGE) == 0
+    assert mesh.gauge(names.APP_BACKLOG, "shop") is None
+
+
+async def test_account_is_shown_by_how_it_stands_now(mesh: Mesh) -> None:
+    sms = Account(1, 7, Channel.SMS)
+    states = [AccountState("shop", "main", Channel.SMS, "smpp", state) for state in ("works", "breaker")]
+    for state in states:
+        mesh.accounts.found = AccountsLook(
+            [state], [Answers(sms, "shop", "main", good=5, dead=1)], [Quality(sms, "shop", "main", "KR", 40)]
+        )
+        await mesh.watch.look_at_accounts()
+
+    assert mesh.gauge(names.ACCOUNT_STATE, "shop", "main", "sms", "smpp", "works") is None
+    assert mesh.gauge(names.ACCOUNT_STATE, "shop", "main", "sms", "smpp", "breaker") == 1
+    assert mesh.gauge(names.ACCOUNT_ANSWERS, "shop", "main", "good") == 5
+    assert mesh.gauge(names.LANE_QUALITY, "shop", "main", "KR") == 0.4
+
+
+async def test_look_at_the_accounts_tells_every_kind_of_trouble(mesh: Mesh) -> None:
+    sms, ios = Account(1, 7, Channel.SMS), Account(1, 8, Channel.IOS)
+    mesh.ledger.stopped = [Stopped(ios, StopReason.DEAD_JUMP, SECOND)]
+    mesh.accounts.found = AccountsLook(
+        [],
+        [Answers(sms, "shop", "main", good=5, failed=5), Answers(ios, "shop", "ios", good=40, dead=40)],
+        [Quality(sms, "shop", "main", "KR", 40)],
+    )
+
+    await mesh.watch.look_at_accounts()
+
+    assert mesh.passed(Kind.PROVIDER_ERRORS) == ["sms: the provider fails much of what it is given"]
+    assert mesh.passed(Kind.TOKEN_DEATHS) == ["ios: so many addresses are dead that the account takes no work"]
+    assert mesh.passed(Kind.LANE_QUALITY) == ["sms: the account delivers badly in KR"]
+    assert mesh.passed(Kind.LANE_STOPPED) == []
+
+
+async def test_look_at_the_accounts_tells_failures_and_stops(mesh: Mesh) -> None:
     account = Account(1, 7, Channel.SMS)
     mesh.ledger.causes = [Failures(account, "503", 20, 0), Failures(account, "500", 19, 0)]
     mesh.ledger.stopped = [Stopped(account, StopReason.CREDENTIALS, SECOND)]
 
+    await mesh.watch.look_at_accounts()
     await mesh.watch.look_at_backlog()
 
     assert mesh.passed(Kind.FAILURES) == ["sms: attempts fail with 503"]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 
@@ -160,7 +161,9 @@ async def test_episode_that_a_failing_sink_missed_is_told_as_over(monitors: Moni
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [(Kind.FAILURES, Kind.BREAKER), (Kind.BREAKER, Kind.FAILURES)], ids=lambda kind: str(kind)
+    ("first", "second"),
+    list(permutations((Kind.FAILURES, Kind.PROVIDER_ERRORS, Kind.BREAKER), 2)),
+    ids=lambda kind: str(kind),
 )
 async def test_failures_and_the_breaker_they_open_are_one_incident(
     monitors: Monitors, first: Kind, second: Kind

@@ -26,6 +26,7 @@ from clarion_kit.vocabulary import Channel, Priority, StopReason
 from clarion_ledger.db import Pool, pool
 from clarion_local.ports import PortLease
 from clarion_local.servers.nats import NatsOptions, NatsServer
+from clarion_monitor.adapters.accounts import AccountsView
 from clarion_monitor.adapters.bus import BusView
 from clarion_monitor.adapters.ledger import LedgerView
 from clarion_monitor.app import build
@@ -38,7 +39,7 @@ from clarion_monitor.stalls import Fault, Stall
 from clarion_monitor.watch import Watch
 from clarion_testkit.plugin import App, Database
 
-from .monitor_samples import FakeIncidents
+from .monitor_samples import FakeAccounts, FakeIncidents
 
 LIMITS = Limits(timedelta(seconds=60), timedelta(seconds=300), dead_letters=0)
 SMS_URGENT = Lane(Stream.DISPATCH, Priority.URGENT, Channel.SMS)
@@ -52,7 +53,8 @@ class Shown:
         self._metrics = Metrics()
         clock = SystemClock()
         gauges = Gauges(self._metrics, clock)
-        self.watch = Watch(BusView(bus, subjects, clock), ledger, FakeIncidents(), gauges, LIMITS, clock)
+        view = BusView(bus, subjects, clock)
+        self.watch = Watch(view, ledger, FakeAccounts(), FakeIncidents(), gauges, LIMITS, clock)
 
     def value(self, metric: Metric, *labels: str) -> float:
         found: float | None = self._metrics.registry.get_sample_value(
@@ -104,6 +106,9 @@ async def test_backlog_shows_rows_and_the_age_of_the_oldest(database: Database, 
     assert 90 <= shown.value(names.BACKLOG_AGE, "plan", "ready") < 120
     assert 1_000 <= shown.value(names.BACKLOG_AGE, "dispatch", "retry_wait") < 1_030
     assert 20 <= shown.value(names.BACKLOG_AGE, "receipts", "due") < 50
+    assert 90 <= shown.value(names.OUTBOX_AGE) < 120
+    assert shown.value(names.APP_BACKLOG, "shop") == 3
+    assert 1_000 <= shown.value(names.APP_BACKLOG_AGE, "shop") < 1_030
 
 
 async def test_dead_letters_count_until_they_are_redriven(database: Database, app: App, shown: Shown) -> None:
@@ -151,7 +156,7 @@ async def test_overdue_rows_are_stuck(database: Database, app: App, shown: Shown
 
     await shown.watch.audit()
 
-    assert shown.value(names.STUCK, str(app.app_id), "plan ready") == 1
+    assert shown.value(names.STUCK, "shop", "plan ready") == 1
 
 
 async def test_failures_are_counted_by_account_and_code(database: Database, app: App, monitor_pool: Pool) -> None:
@@ -184,6 +189,77 @@ async def test_stops_are_those_that_no_person_wanted(database: Database, app: Ap
 
     assert (stop.account, stop.reason) == (Account(app.app_id, stopped, Channel.SMS), StopReason.BREAKER)
     assert 20 <= stop.age.total_seconds() < 50
+
+
+async def test_answers_are_counted_by_account(database: Database, app: App, monitor_pool: Pool) -> None:
+    lane_id = await _lane(database, app)
+    for count, kind, state, reason in (
+        (7, 5, 20, None),
+        (6, 4, 4, None),
+        (5, 5, 25, 80),
+        (4, 5, 21, 42),
+        (3, 5, 21, 41),
+        (2, 5, 21, 40),
+        (1, 6, 20, None),
+        (1, 10, 6, None),
+    ):
+        await _failed(database, app, lane_id, count, code=None, kind=kind, state=state, reason=reason)
+    await _failed(database, app, lane_id, 9, code=None, kind=5, state=20, seconds_ago=700)
+
+    look = await AccountsView(monitor_pool).look(WINDOW)
+
+    [answers] = look.answers
+    assert (answers.account, answers.app) == (Account(app.app_id, lane_id, Channel.SMS), "shop")
+    assert (answers.good, answers.failed, answers.dead) == (7 + 2, 6 + 5 + 4, 3)
+
+
+async def test_accounts_in_trouble_come_first_and_deleted_ones_not(
+    database: Database, app: App, monitor_pool: Pool
+) -> None:
+    works, stopped, deleted = [await _lane(database, app) for _ in range(3)]
+    await database.pool.execute(
+        "INSERT INTO ledger.lane_stop (lane_id, app_id, reason, detail) VALUES ($1, $2, 2, '')", stopped, app.app_id
+    )
+    await database.pool.execute("UPDATE ledger.lane SET deleted_at = now() WHERE lane_id = $1", deleted)
+    await database.pool.execute(
+        "INSERT INTO ledger.lane_quality (lane_id, country, delivered, undelivered, median_seconds, factor) "
+        "VALUES ($1, 'KR', 4, 6, 9, 40), ($2, 'KR', 4, 6, 9, 1)",
+        works,
+        deleted,
+    )
+
+    look = await AccountsView(monitor_pool).look(WINDOW)
+
+    assert [(one.app, one.channel, one.provider, one.state) for one in look.states] == [
+        ("shop", Channel.SMS, "smpp", "breaker"),
+        ("shop", Channel.SMS, "smpp", "works"),
+    ]
+    assert [(one.account.lane_id, one.country, one.factor) for one in look.quality] == [(works, "KR", 40)]
+
+
+async def test_alert_comes_within_a_minute_with_the_default_settings(
+    database: Database, app: App, bus: JetStreamBus, nats_url: str, subjects: Subjects
+) -> None:
+    hook = Hook()
+    server = await asyncio.start_server(hook.serve, "127.0.0.1", 0)
+    env = {
+        "CLARION_DATABASE_URL": f"{database.url}?role=clarion_monitor",
+        "CLARION_NATS_URL": nats_url,
+        "CLARION_SUBJECT_PREFIX": subjects.stream_name(Stream.PLAN).removesuffix("-PLAN"),
+        "CLARION_INSECURE": "1",
+        "CLARION_ALERT_WEBHOOK_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook",
+    }
+    lane_id = await _lane(database, app)
+    stopping = asyncio.Event()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(daemon.run("monitor", Settings, build, env=env, stopping=stopping))
+        await _failed(database, app, lane_id, 30, code=None, kind=5, state=21, reason=41)
+        told = await hook.told.get()
+        stopping.set()
+    server.close()
+    await hook.close()
+
+    assert (told["incident"], told["value"]) == (f"token-deaths/lane {lane_id} dead addresses", 30)
 
 
 async def test_paused_consumer_goes_on_after_one_look(bus: JetStreamBus, subjects: Subjects, shown: Shown) -> None:
@@ -290,6 +366,7 @@ async def test_ten_thousand_failures_of_one_cause_are_one_alert_of_two_monitors(
         "CLARION_INSECURE": "1",
         "CLARION_LOOK_SECONDS": "0.1",
         "CLARION_RECOVER_SECONDS": "0",
+        "CLARION_WARN_ERROR_SHARE": "1",
         "CLARION_RUNBOOK_URL": "https://wiki.example/runbook",
         "CLARION_ALERT_WEBHOOK_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook",
     }
@@ -300,6 +377,7 @@ async def test_ten_thousand_failures_of_one_cause_are_one_alert_of_two_monitors(
             group.create_task(daemon.run("monitor", Settings, build, env=env, stopping=stopping))
         told = []
         for _ in range(2):
+            await _failed(database, app, lane_id, 1, code=None, kind=5, state=20)
             await _failed(database, app, lane_id, 10_000, code="503")
             told.append(await hook.told.get())
             await database.pool.execute("DELETE FROM ledger.event")

@@ -9,11 +9,19 @@ from clarion.internal.content.v1.rendered_pb2 import Rendered, RenderedMail
 from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion.notification.v1.state_pb2 import GateTrail
 from clarion.types.v1.content_pb2 import Content, IosOptions, MailAttachment, MailContent, PushContent, SmsContent
-from clarion_kit.links import UnsubscribeLink, verify_open, verify_unsubscribe
+from clarion_kit.links import (
+    ClickLink,
+    UnsubscribeLink,
+    sign_click,
+    verify_click,
+    verify_event,
+    verify_open,
+    verify_unsubscribe,
+)
 from clarion_kit.vocabulary import Channel, Gate, Reason
 from clarion_ledger.config import CategoryRule
 from clarion_ledger.planning import PlannedDelivery
-from clarion_planner.content import Links, excess, finished_mail
+from clarion_planner.content import Links, Own, excess, finished_mail, finished_push
 from clarion_testkit.plugin import App, Database
 
 from .planner_samples import Plant, literal, plant
@@ -26,10 +34,14 @@ MAIL = Rendered(mail=RenderedMail(subject="s", literal=MailContent(text="t"))).S
 BILL = MailAttachment(filename="bill.pdf", content_type="application/pdf", content=b"%PDF")
 
 
+def own(channel: Channel = Channel.EMAIL, category: CategoryRule = NEWS, *, track_links: bool = False) -> Own:
+    return Own(category, DELIVERY, channel, 4, "KR", track_links)
+
+
 def finished(
     links: Links | None = LINKS, category: CategoryRule = NEWS, attachments: tuple[MailAttachment, ...] = ()
 ) -> RenderedMail:
-    content = finished_mail(MAIL, attachments, links, category, DELIVERY, RECIPIENT, 4, "KR")
+    content = finished_mail(MAIL, attachments, links, own(category=category), RECIPIENT)
     return Rendered.FromString(content).mail
 
 
@@ -55,7 +67,58 @@ def test_files_go_along_with_and_without_links() -> None:
 
 
 def test_mail_that_gets_nothing_is_what_it_was() -> None:
-    assert finished_mail(MAIL, (), None, NEWS, DELIVERY, RECIPIENT, None, "") is MAIL
+    assert finished_mail(MAIL, (), None, own(), RECIPIENT) is MAIL
+
+
+def test_mail_of_a_template_that_tracks_links_can_sign_its_own_and_no_others() -> None:
+    assert not finished().HasField("links")
+
+    mail = Rendered.FromString(finished_mail(MAIL, (), LINKS, own(track_links=True), RECIPIENT)).mail
+
+    token = sign_click(mail.links.key, mail.links.delivery, 2, "https://a.example/")
+    assert verify_click(KEY, token) == ClickLink(own().link, 2, "https://a.example/")
+    assert KEY not in mail.SerializeToString()
+
+
+def test_every_push_gets_the_token_of_its_events() -> None:
+    push = Rendered(push=PushContent(title="t", data={"k": "v"}))
+
+    content = Rendered.FromString(finished_push(push.SerializeToString(), "fcm", LINKS, own(Channel.ANDROID)))
+
+    assert content.push == push.push
+    assert verify_event(KEY, content.event_token) == own(Channel.ANDROID).link
+    assert not content.HasField("links")
+
+
+@pytest.mark.parametrize(("channel", "signed"), [(Channel.WEB, True), (Channel.IOS, False), (Channel.ANDROID, False)])
+def test_links_of_web_pushes_alone_tell_of_clicks(channel: Channel, signed: bool) -> None:
+    push = Rendered(push=PushContent(title="t", link="https://a.example/")).SerializeToString()
+
+    content = Rendered.FromString(finished_push(push, "webpush", LINKS, own(channel, track_links=True)))
+
+    assert content.HasField("links") is signed
+    assert content.push.link == "https://a.example/"
+
+
+@pytest.mark.parametrize(
+    ("kind", "channel"), [("apns", Channel.IOS), ("fcm", Channel.ANDROID), ("webpush", Channel.WEB)]
+)
+def test_push_without_room_goes_without_what_is_ours(kind: str, channel: Channel) -> None:
+    room = next(
+        n
+        for n in range(4_096, 0, -1)
+        if not excess(kind, channel, Rendered(push=PushContent(body="x" * n)).SerializeToString(), DELIVERY)
+    )
+    full = Rendered(push=PushContent(body="x" * room)).SerializeToString()
+    roomy = Rendered(push=PushContent(body="x" * (room - 100))).SerializeToString()
+
+    assert finished_push(full, kind, LINKS, own(channel)) == full
+    assert Rendered.FromString(finished_push(roomy, kind, LINKS, own(channel))).event_token
+
+
+def test_push_without_links_is_what_it_was() -> None:
+    push = Rendered(push=PushContent(title="t")).SerializeToString()
+    assert finished_push(push, "apns", None, own(Channel.IOS)) is push
 
 
 @pytest.mark.parametrize(

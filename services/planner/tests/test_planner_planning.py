@@ -7,16 +7,19 @@ import pytest
 import pytest_asyncio
 
 from clarion.category.v1.category_service_pb2 import Category
-from clarion.internal.content.v1.rendered_pb2 import Rendered
+from clarion.internal.content.v1.rendered_pb2 import Rendered, RenderedMail
 from clarion.notification.v1 import state_pb2
+from clarion.notification.v1.notification_service_pb2 import ChannelMode, EscalateUntil
 from clarion.notification.v1.state_pb2 import GateTrail
 from clarion.types.v1.content_pb2 import Content as ProtoContent
 from clarion.types.v1.content_pb2 import PushContent
 from clarion_kit.errors import DomainError, ErrorReason
-from clarion_kit.links import verify_open
+from clarion_kit.links import verify_event, verify_open
+from clarion_kit.number_hint import NO_COUNTRY, make_hint
 from clarion_kit.vocabulary import Channel, Reason
 from clarion_ledger import admin, planning
 from clarion_ledger.planning import PlannedDelivery
+from clarion_ledger.rests import UNTIL_APP_RECEIPT
 from clarion_planner.content import Links
 from clarion_planner.domain import ChannelFacts, Content, Recipient
 from clarion_planner.planning import POISON_TRIES
@@ -151,6 +154,44 @@ async def test_first_available_passes_over_a_channel_without_a_route(p: Plant) -
     assert reasons(deliveries) == {MAIL: Reason.NO_ROUTE, SMS: None}
 
 
+@pytest.mark.parametrize(
+    ("number", "home", "reason"),
+    [
+        ("KR", "US", None),
+        ("US", "KR", Reason.COUNTRY_NOT_ALLOWED),
+        (NO_COUNTRY, "KR", Reason.COUNTRY_NOT_ALLOWED),
+        # A number that was registered before hints tells nothing: the recipient's own country decides.
+        ("", "KR", None),
+        ("", "US", Reason.COUNTRY_NOT_ALLOWED),
+        ("", "", Reason.COUNTRY_NOT_ALLOWED),
+    ],
+)
+async def test_sms_goes_to_numbers_of_the_countries_of_its_app(
+    p: Plant, number: str, home: str, reason: Reason | None
+) -> None:
+    name = await p.pool.fetchval("SELECT name FROM ledger.app WHERE app_id = $1", p.app.app_id)
+    await admin.update_app(p.pool, name, sms_countries=["KR", "DE"])
+    await p.config.refresh()
+    sealer = await p.app.keys.sealer(p.app.app_id)
+    hint = make_hint(sealer, number, "+821012345678") if number else ""
+
+    def resolve(query: ResolveQuery) -> Recipient:
+        ref = query.recipient_ref
+        phone, mail = address(ref, SMS, hint=hint), address(ref, MAIL)
+        return Recipient(
+            ref, True, country=home, channels={SMS: ChannelFacts(None, (phone,)), MAIL: ChannelFacts(None, (mail,))}
+        )
+
+    p.preferences.answer = resolve
+
+    deliveries = await p.planned(literal(SMS, MAIL))
+
+    assert reasons(deliveries) == {SMS: reason, MAIL: None}
+    if reason is not None:
+        [record] = GateTrail.FromString(deliveries[0].gates).records
+        assert record.rule == f"SMS to {number or home or 'an unknown country'}"
+
+
 async def test_planning_again_gives_the_same_delivery_ids(p: Plant) -> None:
     [source] = await p.sources(literal())
 
@@ -266,6 +307,48 @@ async def test_open_pixel_is_in_mails_alone_and_signed_for_its_delivery(p: Plant
     link = verify_open(b"k" * 32, url.removeprefix("https://t.example.com/o/").removesuffix(".gif"))
     assert link is not None
     assert (link.delivery_id, link.app_id, link.country, link.channel) == (mail.delivery_id, p.app.app_id, "KR", MAIL)
+
+
+async def test_push_can_tell_its_events_for_its_own_delivery(p: Plant) -> None:
+    p.links = Links("https://t.example.com", b"k" * 32)
+
+    [push] = await p.planned(literal(IOS))
+
+    told = verify_event(b"k" * 32, Rendered.FromString(await p.opened(push)).event_token)
+    assert told is not None
+    assert (told.delivery_id, told.app_id, told.channel) == (push.delivery_id, p.app.app_id, IOS)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+async def test_template_says_whether_its_links_tell_of_clicks(p: Plant, tracked: bool) -> None:
+    p.links = Links("https://t.example.com", b"k" * 32)
+    content = Content(Rendered(mail=RenderedMail(subject="s")).SerializeToString())
+    p.templates.answer = lambda query: RenderedTemplate(4, dict.fromkeys(query.channels, content), tracked)
+
+    [mail] = await p.planned(templated(MAIL))
+
+    assert Rendered.FromString(await p.opened(mail)).mail.HasField("links") is tracked
+
+
+@pytest.mark.parametrize(
+    ("until", "said_by_app", "stored"),
+    [
+        (EscalateUntil.ESCALATE_UNTIL_DELIVERED, False, 1),
+        (EscalateUntil.ESCALATE_UNTIL_DELIVERED, True, UNTIL_APP_RECEIPT),
+        (EscalateUntil.ESCALATE_UNTIL_OPENED, True, 2),
+    ],
+)
+async def test_escalation_waits_for_what_the_app_says_where_it_does(
+    p: Plant, until: EscalateUntil.ValueType, said_by_app: bool, stored: int
+) -> None:
+    await put_category(p, Category(name="alarms", app_receipts=said_by_app))
+    notification = literal(IOS, SMS)
+    notification.channel_policy.mode = ChannelMode.CHANNEL_MODE_ESCALATE
+    notification.channel_policy.until = until
+
+    deliveries = await p.planned(notification, category="alarms")
+
+    assert [delivery.escalation.until for delivery in deliveries if delivery.escalation is not None] == [stored] * 2
 
 
 async def test_account_put_a_moment_ago_serves(p: Plant) -> None:

@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 
 from clarion_kit.errors import DomainError, ErrorReason
+from clarion_kit.rpc.caller import Caller, calling_as
 from clarion_kit.sealing import recipient_reference
 from clarion_kit.vocabulary import Channel
+from clarion_ledger import audit_log
 from clarion_preference.adapters.address_book import PostgresAddressBook
 from clarion_preference.adapters.audience import PostgresTopics
 from clarion_preference.adapters.directory import PostgresDirectory
@@ -409,6 +411,30 @@ async def test_nothing_personal_is_left_of_an_erased_recipient(
     for id_ in ("canary", "canary-guest"):
         with pytest.raises(DomainError, match="no such recipient"):
             await directory.profile(app.app_id, id_)
+
+
+async def test_erasing_and_taking_off_the_list_are_in_the_audit_log_without_names(
+    directory: PostgresDirectory,
+    people: PostgresPeople,
+    suppressions: PostgresSuppressionList,
+    database: Database,
+    app: App,
+) -> None:
+    await people_of(directory, app, "canary", addresses=[MAIL])
+    await suppressions.put([Decision(app.app_id, MAIL, SuppressionReason.COMPLAINT, SuppressionSource.PROVIDER)])
+    with calling_as(Caller("gateway", app.app_id, "ck_1", frozenset({"recipient:write"}))):
+        await suppressions.unsuppress(app.app_id, MAIL)
+        await suppressions.unsuppress(app.app_id, MAIL)
+        await people.erase(app.app_id, "canary")
+        with pytest.raises(DomainError):
+            await people.erase(app.app_id, "nobody")
+
+    _, unsuppressed, erased = (await audit_log.page(database.pool, app_id=app.app_id, size=10))[0]
+
+    assert (unsuppressed.act, erased.act) == ("Unsuppress", "EraseRecipient")
+    assert erased.target == f"recipient {ref(app, 'canary')}"
+    assert (erased.actor_app, erased.actor_key) == (app.app_id, "ck_1")
+    assert "canary" not in str((unsuppressed, erased))
 
 
 async def test_erased_stop_is_not_sent_to_again(

@@ -17,7 +17,7 @@ from clarion_channels.mail.quoted_printable import encode
 from clarion_kit.errors import DomainError, ErrorReason, Unavailable
 from clarion_kit.rpc.caller import Caller, calling_as
 from clarion_kit.telemetry.metrics import Metrics
-from clarion_ledger import db, durable
+from clarion_ledger import audit_log, db, durable
 from clarion_template.adapters.guard import GuardedChild
 from clarion_template.adapters.postgres import PostgresStore
 from clarion_template.catalog import Catalog
@@ -58,6 +58,66 @@ async def test_a_mail_is_its_slots_and_a_stored_frame(service: Service, memory: 
     assert b"<h1>Hi Bob</h1><p>&lt;x&gt;</p><p>y</p></body></html>" in quopri.decodestring(body_of(frame, mail))
     pixel = [part.WhichOneof("part") for part in frame.segments].index("open_pixel")
     assert frame.segments[pixel + 1].literal.lstrip(b"=\r\n").startswith(b"</body>")
+
+
+LINKED = (
+    '<a href="https://shop.example/o/{{ n }}">order</a>{% for i in items %}<a href="https://shop.example/{{ i }}">x</a>{% endfor %}'
+    '<a {% if n %}title="n"{% endif %} data-clarion-notrack href="https://shop.example/terms">terms</a></body>'
+)
+
+
+def linked(*, track_links: bool = False, track_opens: bool | None = None) -> pb.Template:
+    content = Content(mail=MailContent(subject="s", text="t", html=LINKED))
+    made = pb.Template(name="linked", bodies=[pb.LocalizedBody(locale="en", content=content)])
+    made.track_links = track_links
+    if track_opens is not None:
+        made.track_opens = track_opens
+    made.sample_data.update({"n": 3, "items": ["a"]})
+    return made
+
+
+async def test_template_that_tracks_links_sets_them_apart_in_its_frame(service: Service, memory: Memory) -> None:
+    await service.put(linked(track_links=True))
+
+    (rendered,) = await service.render(item("linked", channels=(EMAIL,)))
+
+    mail = rendered.channels[0].content.mail
+    frame = MailFrame.FromString(memory.stored[VersionKey(7, "linked", 1)].frames[mail.frame_sha256])
+    kinds = [part.WhichOneof("part") for part in frame.segments]
+    assert [kind for kind in kinds if kind != "literal"] == ["link", "linked_slot", "slot", "open_pixel"]
+    link = next(part.link for part in frame.segments if part.WhichOneof("part") == "link")
+    assert [(piece.literal, piece.slot) for piece in link.pieces] == [("https://shop.example/o/", 0), ("", 0)]
+    assert mail.slots[0] == "3"
+    assert rendered.track_links
+
+
+@pytest.mark.parametrize(
+    ("flags", "marks"),
+    [
+        ({}, ["slot", "slot", "slot", "open_pixel"]),
+        ({"track_links": False, "track_opens": True}, ["slot", "slot", "slot", "open_pixel"]),
+        ({"track_opens": False}, ["slot", "slot", "slot"]),
+        ({"track_links": True, "track_opens": False}, ["link", "linked_slot", "slot"]),
+    ],
+)
+async def test_nothing_is_tracked_that_the_template_does_not_want(
+    service: Service, memory: Memory, flags: dict[str, bool], marks: list[str]
+) -> None:
+    await service.put(linked(**flags))
+
+    (rendered,) = await service.render(item("linked", channels=(EMAIL,)))
+
+    frames = memory.stored[VersionKey(7, "linked", 1)].frames
+    frame = MailFrame.FromString(frames[rendered.channels[0].content.mail.frame_sha256])
+    kinds = [part.WhichOneof("part") for part in frame.segments]
+    assert [kind for kind in kinds if kind != "literal"] == marks
+    assert rendered.track_links is flags.get("track_links", False)
+
+
+async def test_what_is_tracked_makes_a_version_of_its_own(service: Service) -> None:
+    versions = [(await service.put(made)).version for made in (linked(), linked(track_links=True), linked())]
+
+    assert versions == [1, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -463,6 +523,28 @@ async def test_postgres_archives_and_restores(database: Database) -> None:
     assert [one.archived_at is not None for one in await store.summaries(7, archived=True)] == [True]
     assert await store.archive(7, "a", restore=True)
     assert await store.published([(7, "a")]) == [Current(1, 1)]
+
+
+async def test_what_is_published_and_archived_is_in_the_audit_log(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    with calling_as(Caller("gateway", 7, "ck_9", frozenset({"template:write"}))):
+        await store.put(NewVersion(7, "a", b"d", b"1" * 32, (), ("en",), {}), publish=True)
+        await store.put(NewVersion(7, "a", b"d", b"1" * 32, (), ("en",), {}), publish=True)
+        await store.put(NewVersion(7, "a", b"e", b"2" * 32, (), ("en",), {}), publish=False)
+        await store.publish(VersionKey(7, "a", 2), "ck_9")
+        await store.archive(7, "a", restore=False)
+        await store.archive(8, "a", restore=False)
+        await store.put_partial(7, pb.Partial(name="footer", source="one"), "ck_9")
+
+    found, _ = await audit_log.page(database.pool, app_id=7, size=10)
+
+    assert [(entry.act, entry.target, entry.after) for entry in found] == [
+        ("PublishTemplate", "template a", '{"published": 1}'),
+        ("PublishTemplate", "template a", '{"published": 2}'),
+        ("ArchiveTemplate", "template a", '{"archived": true}'),
+        ("PutPartial", "partial footer", '{"version": 1}'),
+    ]
+    assert {(entry.actor_app, entry.actor_key) for entry in found} == {(7, "ck_9")}
 
 
 async def test_postgres_numbers_partials_and_keeps_equal_ones(database: Database) -> None:

@@ -12,7 +12,17 @@ import pytest
 
 from clarion_kit import daemon
 from clarion_kit.keyfiles import load_secret, new_secret_file
-from clarion_kit.links import ReturnPath, UnsubscribeLink, sign_return_path, sign_unsubscribe
+from clarion_kit.links import (
+    OpenLink,
+    ReturnPath,
+    UnsubscribeLink,
+    click_key,
+    packed,
+    sign_click,
+    sign_event,
+    sign_return_path,
+    sign_unsubscribe,
+)
 from clarion_kit.settings import FaultySettings, load
 from clarion_kit.vocabulary import Channel, Receipt
 from clarion_ledger.config import ConfigCache
@@ -121,6 +131,46 @@ DO $$ BEGIN
     WHILE EXISTS (SELECT FROM tracking.inbound WHERE applied_at IS NULL) LOOP PERFORM pg_sleep(0.01); END LOOP;
 END $$
 """
+
+
+async def test_click_is_redirected_and_reaches_its_delivery(
+    database: Database, app: App, sms: Sms, running: Running
+) -> None:
+    await database.pool.execute("UPDATE ledger.delivery SET terminal_at = now() - interval '1 minute'")
+    about = packed(OpenLink(app.app_id, sms.id, 1, 0, "", Channel.EMAIL))
+    token = sign_click(click_key(running.key, about), about, 0, "https://shop.example.com/")
+
+    lines = [
+        await http(running.http, f"GET /c/{path} HTTP/1.1\r\nhost: a\r\nuser-agent: Mozilla/5.0\r\n\r\n".encode())
+        for path in (token, token[:-1] + "!", token + "/")
+    ]
+    await database.pool.execute(_UNTIL_CLICKED)
+
+    assert [line.split()[1] for line in lines] == [b"302", b"404", b"404"]
+    assert await receipt_of(database.pool, sms) == Receipt.CLICKED
+
+
+_UNTIL_CLICKED = """
+DO $$ BEGIN
+    WHILE NOT EXISTS (SELECT FROM tracking.activity) LOOP PERFORM pg_sleep(0.01); END LOOP;
+END $$
+"""
+
+
+async def test_app_event_is_committed_when_it_is_answered_and_reaches_its_delivery(
+    database: Database, app: App, sms: Sms, running: Running
+) -> None:
+    token = sign_event(running.key, OpenLink(app.app_id, sms.id, 1, 0, "", Channel.ANDROID))
+    body = json.dumps({"events": [{"token": token, "id": "1", "type": "opened"}]}).encode()
+    posting = posted("/v1/events", {"content-type": "application/json"}, body)
+
+    lines = [await http(running.http, posting) for _ in range(2)]
+    rows = await database.pool.fetchval("SELECT count(*) FROM tracking.activity")
+    await database.pool.execute(_UNTIL_APPLIED)
+
+    assert [line.split()[1] for line in lines] == [b"200", b"200"]
+    assert rows == 1
+    assert await receipt_of(database.pool, sms) == Receipt.SEEN
 
 
 async def test_bounce_mail_is_committed_when_it_is_answered(database: Database, sms: Sms, running: Running) -> None:

@@ -8,22 +8,28 @@ from uuid import UUID
 
 import pytest
 
-from clarion_kit.links import OpenLink, sign_open
+from clarion_kit.links import MAX_TARGET_BYTES, OpenLink, click_key, packed, sign_click, sign_open
 from clarion_kit.rpc.server import PortInUse
 from clarion_kit.tls import TlsFiles
 from clarion_kit.vocabulary import Channel, Receipt
 from clarion_local.authority import Authority
+from clarion_tracker.activity_queue import ActivityQueue
 from clarion_tracker.adapters.granian_server import GranianServer, HttpStopped, Limits
-from clarion_tracker.opens import OpenQueue
+from clarion_tracker.clicks import Clicks
 from clarion_tracker.pages import GIF, Pages
-from clarion_tracker.ports import Handler, Reply, Request
+from clarion_tracker.ports import Reply, Request
 
-from .tracker_samples import FakeDeliveries, count, tracked
+from .tracker_samples import FakeActivities, FakeDeliveries, HandClock, count, tracked
 
 KEY = bytes(32)
 DELIVERY = UUID(int=5)
-TOKEN = sign_open(KEY, OpenLink(1, DELIVERY, 2, 3, "KR", Channel.EMAIL))
+LINK = OpenLink(1, DELIVERY, 2, 3, "KR", Channel.EMAIL)
+TOKEN = sign_open(KEY, LINK)
 QUICK = Limits(head=timedelta(milliseconds=300), answer=timedelta(milliseconds=300))
+
+
+def click_token(target: str) -> str:
+    return sign_click(click_key(KEY, packed(LINK)), packed(LINK), 0, target)
 
 
 class Client:
@@ -65,8 +71,14 @@ class Site:
         counter, self.metrics = tracked()
         self.deliveries = FakeDeliveries()
         self.deliveries.add(DELIVERY)
-        self.opens = OpenQueue(self.deliveries, counter, size=100)
-        self.handler: Handler = Pages(KEY, self.opens, counter, lambda: False).answer
+        self.opens = ActivityQueue(self.deliveries, FakeActivities(), counter, HandClock(), size=100)
+        self._pages = Pages(KEY, self.opens, counter, lambda: False)
+        self._clicks = Clicks(KEY, self.opens, counter)
+
+    async def handler(self, request: Request) -> Reply:
+        if request.path.startswith("/c/"):
+            return await self._clicks.answer(request, request.path.removeprefix("/c/"))
+        return await self._pages.answer(request)
 
 
 @pytest.fixture
@@ -117,10 +129,35 @@ async def test_what_is_not_here_is_said(client: Client, method: str, path: str, 
     assert (await client.answer())[0] == status
 
 
-async def test_oversize_head_is_refused(client: Client) -> None:
-    client.send("GET", f"/o/{'a' * 100_000}.gif")
+@pytest.mark.parametrize("path", [f"/o/{'a' * 100_000}.gif", f"/c/{'a' * 100_000}"])
+async def test_oversize_head_is_refused(client: Client, path: str) -> None:
+    client.send("GET", path)
 
     assert (await client.answer())[0] in (414, 431)
+
+
+async def test_huge_agent_is_refused_and_a_large_one_served(client: Client) -> None:
+    client.send("GET", f"/o/{TOKEN}.gif", agent="x" * 8_000)
+    assert (await client.answer())[0] == 200
+
+    client.send("GET", f"/o/{TOKEN}.gif", agent="x" * 100_000)
+    assert (await client.answer())[0] in (400, 431)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_click_is_redirected_to_where_its_link_leads(client: Client, method: str) -> None:
+    target = "https://shop.example.com/orders/7?a=1&b=2#top"
+    client.send(method, f"/c/{click_token(target)}")
+    status, headers, _ = await client.answer(body=method == "GET")
+
+    assert (status, headers["location"], headers["cache-control"]) == (302, target, "no-store")
+
+
+async def test_longest_target_is_redirected_to(client: Client) -> None:
+    target = "https://shop.example.com/".ljust(MAX_TARGET_BYTES, "x")
+    client.send("GET", f"/c/{click_token(target)}")
+
+    assert (await client.answer())[1]["location"] == target
 
 
 async def test_taken_port_is_an_error_at_once(site: Site) -> None:

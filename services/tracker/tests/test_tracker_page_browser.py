@@ -15,6 +15,7 @@ from clarion_tracker.wish_page import Change
 
 from .preference_samples import TOKEN, PageWorld
 
+SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 FLAGS = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -55,6 +56,8 @@ async def test_page_fits_its_width_and_every_switch_has_a_name(chromium: Browser
         await expect(boxes).to_have_count(5)
         await expect(page.get_by_role("group", name="Weekly news").get_by_label("Mail")).to_be_checked()
         await expect(page.get_by_label("Send me nothing at all")).not_to_be_checked()
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=SCREENSHOTS / f"preferences-{width}.png", full_page=True)
         main = await page.get_by_role("main").bounding_box()
         assert main is not None
         assert main["x"] >= 0

@@ -7,15 +7,17 @@ import pytest
 from clarion_kit.links import OpenLink, sign_open
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
-from clarion_tracker.opens import OpenQueue
+from clarion_tracker.activity import Activity, Kind
+from clarion_tracker.activity_queue import AGAIN, ActivityQueue
 from clarion_tracker.pages import GIF, Pages
 from clarion_tracker.ports import Request
 
-from .tracker_samples import Away, FakeDeliveries, count, tracked
+from .tracker_samples import Away, FakeActivities, FakeDeliveries, HandClock, count, tracked
 
 KEY = bytes(32)
 DELIVERY = UUID(int=5)
-TOKEN = sign_open(KEY, OpenLink(1, DELIVERY, 2, 3, "", Channel.EMAIL))
+LINK = OpenLink(1, DELIVERY, 2, 3, "", Channel.EMAIL)
+TOKEN = sign_open(KEY, LINK)
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X)"
 
 
@@ -26,7 +28,9 @@ class Site:
         counter, self.metrics = tracked()
         self.deliveries = FakeDeliveries()
         self.deliveries.add(DELIVERY)
-        self.opens = OpenQueue(self.deliveries, counter, size=size)
+        self.activities = FakeActivities()
+        self.clock = HandClock()
+        self.opens = ActivityQueue(self.deliveries, self.activities, counter, self.clock, size=size)
         self.stopping = False
         self.pages = Pages(key, self.opens, counter, lambda: self.stopping)
 
@@ -61,6 +65,21 @@ async def test_pixel_opened_again_changes_nothing() -> None:
         await site.opens.write()
 
     assert (site.counted("applied"), site.counted("unchanged")) == (1, 2)
+
+
+async def test_open_that_overtook_the_record_of_its_send_counts_once_that_is_there() -> None:
+    site = Site()
+    site.deliveries.add(DELIVERY, state=DeliveryState.LEASED)
+    await site.get(f"/o/{TOKEN}.gif")
+    await site.opens.write()
+    assert site.deliveries.receipt == {}
+
+    site.deliveries.add(DELIVERY)
+    site.clock.seconds += AGAIN.total_seconds()
+    await site.opens.write()
+
+    assert site.deliveries.receipt == {DELIVERY: Receipt.SEEN}
+    assert site.counted("applied") == 1
 
 
 @pytest.mark.parametrize("path", [f"/o/{TOKEN[:-1]}A.gif", "/o/nonsense.gif", "/o/.gif"])
@@ -100,9 +119,10 @@ async def test_machines_that_name_themselves_do_not_open(method: str, agent: str
     await site.opens.write()
 
     assert (site.counted("machine"), site.counted("applied")) == ((1, 0) if machine else (0, 1))
+    assert site.activities.noted == {Activity(LINK, Kind.OPENED, machine): 1}
 
 
-@pytest.mark.parametrize("path", ["/", "/o/", f"/o/{TOKEN}", f"/o/a/{TOKEN}.gif", "/c/x", "/u/x", "/o/x.gif\n"])
+@pytest.mark.parametrize("path", ["/", "/o/", f"/o/{TOKEN}", f"/o/a/{TOKEN}.gif", "/u/x", "/o/x.gif\n"])
 async def test_other_pages_are_not_here(path: str) -> None:
     assert await Site().get(path) == 404
 
@@ -122,10 +142,21 @@ async def test_health_page_turns_when_the_daemon_stops() -> None:
 
 async def test_full_queue_drops_and_counts() -> None:
     site = Site(size=2)
-    for _ in range(5):
-        assert await site.get(f"/o/{TOKEN}.gif") == 200
+    for number in range(5):
+        token = sign_open(KEY, OpenLink(1, UUID(int=number), 2, 3, "", Channel.EMAIL))
+        assert await site.get(f"/o/{token}.gif") == 200
 
     assert site.counted("dropped") == 3
+
+
+async def test_flood_on_one_pixel_takes_one_place_and_is_counted() -> None:
+    site = Site(size=1)
+    for _ in range(500):
+        assert await site.get(f"/o/{TOKEN}.gif") == 200
+    await site.opens.write()
+
+    assert site.counted("dropped") == 0
+    assert site.activities.noted == {Activity(LINK, Kind.OPENED): 500}
 
 
 async def test_opens_stay_queued_while_the_ledger_is_away() -> None:
@@ -162,8 +193,8 @@ async def test_open_of_what_was_not_sent_changes_nothing() -> None:
     counter, metrics = tracked()
     deliveries = FakeDeliveries()
     deliveries.add(DELIVERY, state=DeliveryState.FAILED)
-    opens = OpenQueue(deliveries, counter, size=1)
-    opens.offer(DELIVERY)
+    opens = ActivityQueue(deliveries, FakeActivities(), counter, HandClock(), size=1)
+    opens.offer_open(LINK, machine=False)
 
     await opens.write()
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import permutations
 
 import asyncpg
 import pytest
 
 from clarion_channels.outcome import Outcome
-from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
+from clarion_kit.vocabulary import DeliveryState, Receipt
 from clarion_ledger.db import Pool, pool
 from clarion_ledger.receipts import open_inbound, seal_inbound
 from clarion_testkit.plugin import App, Database
@@ -347,20 +347,3 @@ async def test_prune_deletes_only_what_was_applied_long_ago(database: Database, 
 
     left = await database.pool.fetch("SELECT inbound_id FROM tracking.inbound ORDER BY 1")
     assert [row["inbound_id"] for row in left] == [fresh, waiting]
-
-
-async def test_funnel_counts_the_deliveries_of_one_app(database: Database, app: App, tracker_pool: Pool) -> None:
-    sent = await claimed_sms(database.pool, app)
-    await send(database.pool, sent, "1")
-    await claimed_sms(database.pool, app)
-    now = datetime.now(UTC)
-
-    funnel = await Ledger(tracker_pool).funnel(app.app_id, now - timedelta(hours=1), now + timedelta(hours=1))
-    other = await Ledger(tracker_pool).funnel(app.app_id + 1, now - timedelta(hours=1), now + timedelta(hours=1))
-
-    assert funnel.accepted == 2
-    assert {(row.channel, row.state, row.count) for row in funnel.rows} == {
-        (Channel.SMS, DeliveryState.SENT, 1),
-        (Channel.SMS, DeliveryState.LEASED, 1),
-    }
-    assert (other.accepted, other.rows) == (0, [])

@@ -1,7 +1,7 @@
 """Receipts as carriers send them, and the ports as small fakes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -12,10 +12,12 @@ from clarion_kit.errors import Unavailable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import DeliveryState, Receipt
+from clarion_tracker.activity import Activity, AppEvent
 from clarion_tracker.adapters import smpp
-from clarion_tracker.funnel import Funnel
 from clarion_tracker.inbound import AddressNews, DeliveryReceipt, InboundRow, Segment, Settled, Target
+from clarion_tracker.machines import TOO_SOON
 from clarion_tracker.ports import Account
+from clarion_tracker.statistics import Counted, Query
 from clarion_tracker.words import Words
 
 APP = 3
@@ -63,6 +65,55 @@ class FixedClock:
 
     def monotonic(self) -> float:
         return 0.0
+
+
+class HandClock:
+    """Moves by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class FakeActivities:
+    """Notes in memory; `handed_over`: how long ago mails were, where it was lately."""
+
+    def __init__(self) -> None:
+        self.noted: dict[Activity, int] = {}
+        self.told: dict[tuple[UUID, int, str], AppEvent] = {}
+        self.handed_over: dict[UUID, timedelta | None] = {}
+        self.away = False
+
+    async def note(self, done: Mapping[Activity, int]) -> None:
+        if self.away:
+            raise Away
+        for activity, times in done.items():
+            self.noted[activity] = self.noted.get(activity, 0) + times
+
+    async def too_soon(self, clicked: Mapping[UUID, timedelta]) -> Collection[UUID]:
+        if self.away:
+            raise Away
+        return [
+            id_
+            for id_, ago in clicked.items()
+            if id_ in self.handed_over and ((since := self.handed_over[id_]) is None or since < ago + TOO_SOON)
+        ]
+
+    async def keep(self, kept: timedelta) -> None:
+        pass
+
+    async def store(self, events: Sequence[AppEvent]) -> int:
+        if self.away:
+            raise Away
+        before = len(self.told)
+        for one in events:
+            self.told.setdefault((one.delivery.delivery_id, one.kind, one.id), one)
+        return len(self.told) - before
 
 
 class FakeDeliveries:
@@ -203,12 +254,46 @@ class FakeInbound:
 
 
 class FakeStatistics:
-    """Answers with one funnel and remembers what it was asked."""
+    """Answers with the same counts and remembers what it was asked."""
 
-    def __init__(self, funnel: Funnel) -> None:
-        self.answer = funnel
-        self.asked: list[tuple[int, datetime, datetime]] = []
+    def __init__(self, counted: Counted) -> None:
+        self.answer = counted
+        self.asked: list[Query] = []
 
-    async def funnel(self, app_id: int, since: datetime, until: datetime) -> Funnel:
-        self.asked.append((app_id, since, until))
+    async def count(self, query: Query) -> Counted:
+        self.asked.append(query)
         return self.answer
+
+
+class FakeNames:
+    """Names by id, each with the app it belongs to."""
+
+    def __init__(
+        self,
+        apps: Mapping[str, int],
+        categories: Mapping[int, tuple[int, str]],
+        providers: Mapping[int, tuple[int, str]],
+    ) -> None:
+        self._apps, self._categories, self._providers = apps, categories, providers
+
+    def app(self, app_id: int) -> str:
+        return next((name for name, known in self._apps.items() if known == app_id), "")
+
+    def category(self, category_id: int) -> str:
+        return self._categories.get(category_id, (0, ""))[1]
+
+    def provider(self, lane_id: int) -> str:
+        return self._providers.get(lane_id, (0, ""))[1]
+
+    def app_id(self, name: str) -> int | None:
+        return self._apps.get(name)
+
+    def categories(self, apps: Collection[int] | None, name: str) -> list[int]:
+        return _of(self._categories, apps, name)
+
+    def providers(self, apps: Collection[int] | None, name: str) -> list[int]:
+        return _of(self._providers, apps, name)
+
+
+def _of(known: Mapping[int, tuple[int, str]], apps: Collection[int] | None, name: str) -> list[int]:
+    return [id_ for id_, (app_id, named) in known.items() if named == name and (apps is None or app_id in apps)]

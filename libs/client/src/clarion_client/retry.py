@@ -14,6 +14,10 @@ CLOSE_GRACE = timedelta(seconds=5)
 """What calls in progress get when a client is closed."""
 
 
+MANY_ATTEMPTS = 1_000_000
+"""For what goes on until its time has passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """Full jitter: a pause is drawn evenly from 0 to a bound that doubles with each attempt up to a maximum.

@@ -24,8 +24,10 @@ from nats.js.errors import APIError, NotFoundError
 from opentelemetry.trace import SpanKind
 
 from clarion.bus.v1.work_pb2 import Kind, Work
+from clarion_kit.bus_rights import inbox, read_credentials
 from clarion_kit.errors import Unavailable
-from clarion_kit.settings import Common
+from clarion_kit.settings import Common, from_file
+from clarion_kit.steady_nats import SteadyClient
 from clarion_kit.subjects import ACK_WAIT, Lane, Stream, StreamSpec, Subjects, all_lanes
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
@@ -138,12 +140,15 @@ class JetStreamBus:
         *,
         replicas: int = 1,
         tls: ssl.SSLContext | None = None,
+        credentials: tuple[str, str] | None = None,
     ) -> AsyncIterator["JetStreamBus"]:
-        """A connection that is tried until it stands, and again for ever when it breaks.
+        """A connection that is tried until it stands, and again for ever when it breaks. `credentials`: user and password,
+        where the URL names none.
 
         Comes back without it after `FIRST_CONNECTION`: a daemon may start before its bus.
         """
-        client = Client()
+        user, password = credentials or (None, None)
+        client = SteadyClient()
         closing = False
 
         async def on_error(error: Exception) -> None:
@@ -160,6 +165,9 @@ class JetStreamBus:
             await client.connect(
                 servers=url.split(","),
                 name=f"clarion-{daemon}",
+                user=user,
+                password=password,
+                inbox_prefix=inbox(daemon),
                 tls=tls,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,
@@ -187,7 +195,7 @@ class JetStreamBus:
 
     @staticmethod
     def for_daemon(daemon: str, settings: Common, telemetry: Telemetry) -> AbstractAsyncContextManager["JetStreamBus"]:
-        """Connect as the settings say."""
+        """Connect as the settings say. Raises FaultySettings."""
         if settings.nats_url is None:
             raise ValueError("nats_url is required")
         url = settings.nats_url.get_secret_value()
@@ -197,7 +205,16 @@ class JetStreamBus:
             else None
         )
         subjects = Subjects(settings.subject_prefix)
-        return JetStreamBus.connect(url, daemon, subjects, telemetry, replicas=settings.stream_replicas, tls=tls)
+        file = settings.nats_credentials_file
+        return JetStreamBus.connect(
+            url,
+            daemon,
+            subjects,
+            telemetry,
+            replicas=settings.stream_replicas,
+            tls=tls,
+            credentials=from_file("CLARION_NATS_CREDENTIALS_FILE", read_credentials, file) if file else None,
+        )
 
     async def ping(self) -> None:
         """Raise BusUnavailable unless the server answers within a second."""

@@ -1,11 +1,12 @@
 """Typed errors: rules raise `DomainError`, one interceptor turns it into a gRPC status with one ErrorInfo.
 
 The form is AIP-193's: a status code for machines that know nothing of us, a reason from the public enum for those that
-do, metadata for what varies, BadRequest for field faults.
+do, metadata for what varies, BadRequest for field faults, RetryInfo where the time of the next try is known.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 
 import grpc
@@ -31,24 +32,31 @@ class ErrorReason(IntEnum):
     INVALID_ADDRESS = 8
     PROVIDER_NOT_FOUND = 9
     PROVIDER_SETTINGS_INVALID = 10
+    CURSOR_INVALID = 11
     UNAUTHENTICATED = 20
     SCOPE_MISSING = 21
     CALLER_REFUSED = 22
+    NETWORK_NOT_ALLOWED = 23
     NOTIFICATION_NOT_FOUND = 30
     RECIPIENT_NOT_FOUND = 31
     APP_NOT_FOUND = 32
     ADDRESS_NOT_FOUND = 33
     BROADCAST_NOT_FOUND = 36
     SCHEDULE_NOT_FOUND = 37
+    WEBHOOK_NOT_FOUND = 38
     EVENT_ID_REUSED = 40
     NAME_TAKEN = 41
     NOT_CANCELLABLE = 42
     REVISION_CONFLICT = 43
     BROADCAST_ENDED = 46
     NOT_SCHEDULED = 47
+    CURSOR_EXPIRED = 49
+    KEY_ENDED = 48
     TOO_LARGE = 50
     STORAGE_FULL = 51
     OVERLOADED = 52
+    SUBSCRIBER_TOO_SLOW = 54
+    QUOTA_EXCEEDED = 53
     DEPENDENCY_UNAVAILABLE = 60
     DEADLINE_TOO_SHORT = 61
     NOT_BUILT = 62
@@ -66,24 +74,31 @@ _CODES: Mapping[ErrorReason, grpc.StatusCode] = {
     ErrorReason.INVALID_ADDRESS: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorReason.PROVIDER_NOT_FOUND: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorReason.PROVIDER_SETTINGS_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorReason.CURSOR_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorReason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     ErrorReason.SCOPE_MISSING: grpc.StatusCode.PERMISSION_DENIED,
     ErrorReason.CALLER_REFUSED: grpc.StatusCode.PERMISSION_DENIED,
+    ErrorReason.NETWORK_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
     ErrorReason.NOTIFICATION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.RECIPIENT_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.APP_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.ADDRESS_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.BROADCAST_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.SCHEDULE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorReason.WEBHOOK_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ErrorReason.EVENT_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     ErrorReason.NAME_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
     ErrorReason.NOT_CANCELLABLE: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorReason.REVISION_CONFLICT: grpc.StatusCode.ABORTED,
     ErrorReason.BROADCAST_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorReason.NOT_SCHEDULED: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorReason.CURSOR_EXPIRED: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorReason.KEY_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorReason.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorReason.STORAGE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorReason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorReason.SUBSCRIBER_TOO_SLOW: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorReason.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ErrorReason.DEPENDENCY_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     ErrorReason.DEADLINE_TOO_SHORT: grpc.StatusCode.DEADLINE_EXCEEDED,
     ErrorReason.NOT_BUILT: grpc.StatusCode.UNIMPLEMENTED,
@@ -107,7 +122,8 @@ class FieldFault:
 class DomainError(Exception):
     """A refusal that the caller can understand; never a defect of ours (but for reason INTERNAL).
 
-    `metadata` carries what varies and holds no personal data; `fields` only goes with INVALID_FIELD and its kin.
+    `metadata` carries what varies and holds no personal data; `fields` only goes with INVALID_FIELD and its kin;
+    `retry_after`: when another try may do better.
     """
 
     def __init__(
@@ -117,15 +133,17 @@ class DomainError(Exception):
         *,
         metadata: Mapping[str, str] | None = None,
         fields: Iterable[FieldFault] = (),
+        retry_after: timedelta | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.metadata = dict(metadata or {})
         self.fields = tuple(fields)
+        self.retry_after = retry_after
 
     def to_status(self) -> status_pb2.Status:
-        """The wire form: code, message, one ErrorInfo and, for field faults, one BadRequest with the first of them."""
+        """The wire form: code, message, one ErrorInfo; for field faults one BadRequest with the first of them; RetryInfo."""
         status = status_pb2.Status(code=status_code(self.reason).value[0], message=self.message)
         info = error_details_pb2.ErrorInfo(reason=self.reason.name, domain=DOMAIN, metadata=self.metadata)
         status.details.append(_pack(info))
@@ -134,6 +152,10 @@ class DomainError(Exception):
             for fault in self.fields[:MAX_FIELD_FAULTS]:
                 bad_request.field_violations.add(field=fault.field[:128], description=fault.description[:128])
             status.details.append(_pack(bad_request))
+        if self.retry_after is not None:
+            retry_info = error_details_pb2.RetryInfo()
+            retry_info.retry_delay.FromTimedelta(self.retry_after)
+            status.details.append(_pack(retry_info))
         return status
 
 
@@ -160,7 +182,9 @@ def unavailable(dependency: str) -> DomainError:
     )
 
 
-def _pack(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+def _pack(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed

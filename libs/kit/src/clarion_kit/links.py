@@ -3,8 +3,10 @@
 Each is version (1 byte) ‖ fields ‖ HMAC-SHA256 truncated to 16 bytes (RFC 2104 §5 allows half). The MAC covers a purpose
 as well, so that what was signed for one purpose never serves another under the same key. Only a page expires.
 
-- open: app id (4) ‖ delivery id (16) ‖ category id (4) ‖ template version (4) ‖ country (2) ‖ channel (1), base64url: 64
-  characters.
+- open, and app events: app id (4) ‖ delivery id (16) ‖ category id (4) ‖ template version (4) ‖ country (2) ‖ channel (1),
+  base64url: 64 characters.
+- click: the fields of an open ‖ number of the link (2) ‖ MAC ‖ target, base64url without padding. Its MAC is made with a key
+  of that delivery alone, so that whoever composes a mail signs its links and no others.
 - unsubscribe: app id (4) ‖ recipient reference (16) ‖ category id (4) ‖ channel (1), base64url: 56 characters.
 - page: app id (4) ‖ recipient reference (16) ‖ Unix seconds of its end (8), base64url: 60 characters.
 - return path: account id (4) ‖ delivery id (16), base32 in lower case, since relays may change the case of a local part:
@@ -22,6 +24,8 @@ from uuid import UUID
 from clarion_kit.vocabulary import Channel
 
 _OPEN = b"clarion open link\0"
+_EVENT = b"clarion app event\0"
+_CLICK_KEY = b"clarion click key\0"
 _UNSUBSCRIBE = b"clarion unsubscribe link\0"
 _PAGE = b"clarion preference page\0"
 _RETURN = b"clarion return path\0"
@@ -30,19 +34,28 @@ _FIELDS = struct.Struct(">BI16sII2sB")
 _UNSUBSCRIBE_FIELDS = struct.Struct(">BI16sIB")
 _PAGE_FIELDS = struct.Struct(">BI16sQ")
 _RETURN_FIELDS = struct.Struct(">BI16s")
+_LINK_NUMBER = struct.Struct(">H")
 _MAC_BYTES = 16
+MAX_TARGET_BYTES = 2_048
+"""Longer targets are not tracked: browsers and relays cut URLs somewhere beyond."""
+MAX_LINK_NUMBER = 65_535
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")
 _UNSUBSCRIBE_TOKEN = re.compile(r"[A-Za-z0-9_-]{56}")
 _PAGE_TOKEN = re.compile(r"[A-Za-z0-9_-]{60}")
 _RETURN_PREFIX = "b+"
 _RETURN_LOCAL = re.compile(r"b\+([a-z2-7]{60})", re.IGNORECASE)
+_MAX_CLICK_TOKEN = (_FIELDS.size + _LINK_NUMBER.size + _MAC_BYTES + MAX_TARGET_BYTES) * 4 // 3 + 4
+_CLICK_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_TARGET = re.compile(r"https?://[A-Za-z0-9._~!$&'()*+,;=:@\[\]-]+(?:[/?#][!-~]*)?", re.IGNORECASE)
+"""Visible ASCII, so that nothing of it ends a header, and an authority that no browser reads as a path."""
 _CHANNELS = frozenset(Channel)
 _NO_COUNTRY = "\0\0"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLink:
-    """The delivery behind an open pixel. `template_version` 0: no template; `country`: ISO 3166-1 alpha-2 or empty."""
+    """The delivery behind an open, a click or an app event. `template_version` 0: no template; `country`: ISO 3166-1 alpha-2
+    or empty."""
 
     app_id: int
     delivery_id: UUID
@@ -53,15 +66,37 @@ class OpenLink:
 
 
 def sign_open(key: bytes, link: OpenLink) -> str:
-    """The token of a link, 64 characters that need no escaping in a URL.
+    """The token of an open pixel, 64 characters that need no escaping in a URL.
 
     Raises ValueError for a number that is no unsigned 32-bit integer or a country that is not two ASCII characters.
     """
+    fields = packed(link)
+    return base64.urlsafe_b64encode(fields + _mac(key, _OPEN, fields)).decode()
+
+
+def verify_open(key: bytes, token: str) -> OpenLink | None:
+    """The link of a token signed under `key`, None for anything else. Takes as long for a near miss as for any other."""
+    return _verified_delivery(key, _OPEN, token)
+
+
+def sign_event(key: bytes, link: OpenLink) -> str:
+    """The token that an app tells events of a delivery with, 64 characters. Raises ValueError as `sign_open`."""
+    fields = packed(link)
+    return base64.urlsafe_b64encode(fields + _mac(key, _EVENT, fields)).decode()
+
+
+def verify_event(key: bytes, token: str) -> OpenLink | None:
+    """The delivery of a token signed under `key`, None for anything else. Takes as long for a near miss as for any other."""
+    return _verified_delivery(key, _EVENT, token)
+
+
+def packed(link: OpenLink) -> bytes:
+    """What a link says of its delivery, 32 bytes. Raises ValueError as `sign_open`."""
     country = (link.country or _NO_COUNTRY).encode()
     if len(country) != 2 or not country.isascii():
         raise ValueError("a country is two ASCII characters or empty")
     try:
-        fields = _FIELDS.pack(
+        return _FIELDS.pack(
             _VERSION,
             link.app_id,
             link.delivery_id.bytes,
@@ -72,16 +107,16 @@ def sign_open(key: bytes, link: OpenLink) -> str:
         )
     except struct.error:
         raise ValueError("a number of the link does not fit 32 bits") from None
-    return base64.urlsafe_b64encode(fields + _mac(key, _OPEN, fields)).decode()
 
 
-def verify_open(key: bytes, token: str) -> OpenLink | None:
-    """The link of a token signed under `key`, None for anything else. Takes as long for a near miss as for any other."""
+def _verified_delivery(key: bytes, purpose: bytes, token: str) -> OpenLink | None:
     if _TOKEN.fullmatch(token) is None:
         return None
-    fields = _verified(key, _OPEN, base64.urlsafe_b64decode(token))
-    if fields is None:
-        return None
+    fields = _verified(key, purpose, base64.urlsafe_b64decode(token))
+    return _unpacked(fields) if fields is not None else None
+
+
+def _unpacked(fields: bytes) -> OpenLink | None:
     version, app_id, delivery_id, category_id, template_version, country, channel = _FIELDS.unpack(fields)
     if version != _VERSION or channel not in _CHANNELS:
         return None
@@ -94,6 +129,64 @@ def verify_open(key: bytes, token: str) -> OpenLink | None:
         country="" if text == _NO_COUNTRY else text,
         channel=Channel(channel),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ClickLink:
+    """A link that was followed: its delivery, its number in the message, and where it leads (http or https, visible ASCII)."""
+
+    delivery: OpenLink
+    number: int
+    target: str
+
+
+def click_key(key: bytes, delivery: bytes) -> bytes:
+    """The key of one delivery's click links, 32 bytes; `delivery` is `packed`."""
+    return hmac.digest(key, _CLICK_KEY + delivery, "sha256")
+
+
+def is_trackable(target: str) -> bool:
+    """Whether a click link may lead there: http or https, visible ASCII, at most 2,048 bytes."""
+    return len(target) <= MAX_TARGET_BYTES and _TARGET.fullmatch(target) is not None
+
+
+def sign_click(delivery_key: bytes, delivery: bytes, number: int, target: str) -> str:
+    """The token of a click link: characters that need no escaping in a URL. `delivery_key`: its `click_key`.
+
+    Raises ValueError for a target that is not trackable and a number over 65,535.
+    """
+    if not is_trackable(target):
+        raise ValueError("a click link leads to http or https, in visible ASCII, at most 2,048 bytes")
+    if not 0 <= number <= MAX_LINK_NUMBER:
+        raise ValueError("the number of a link does not fit 16 bits")
+    told = _LINK_NUMBER.pack(number)
+    leads_to = target.encode("ascii")
+    mac = hmac.digest(delivery_key, told + leads_to, "sha256")[:_MAC_BYTES]
+    return base64.urlsafe_b64encode(delivery + told + mac + leads_to).rstrip(b"=").decode()
+
+
+def verify_click(key: bytes, token: str) -> ClickLink | None:
+    """The link of a token signed under `key`, None for anything else. Takes as long for a near miss as for any other."""
+    if len(token) > _MAX_CLICK_TOKEN or len(token) % 4 == 1 or _CLICK_TOKEN.fullmatch(token) is None:
+        return None
+    signed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    at_mac = _FIELDS.size + _LINK_NUMBER.size
+    fields, told, mac, leads_to = (
+        signed[: _FIELDS.size],
+        signed[_FIELDS.size : at_mac],
+        signed[at_mac : at_mac + _MAC_BYTES],
+        signed[at_mac + _MAC_BYTES :],
+    )
+    wanted = hmac.digest(click_key(key, fields), told + leads_to, "sha256")[:_MAC_BYTES]
+    if not hmac.compare_digest(mac, wanted):
+        return None
+    # Bits that the last character has left over would let one link have several tokens.
+    if base64.urlsafe_b64encode(signed).rstrip(b"=") != token.encode():
+        return None
+    delivery = _unpacked(fields)
+    if delivery is None:
+        return None
+    return ClickLink(delivery, _LINK_NUMBER.unpack(told)[0], leads_to.decode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,14 @@ DAEMONS = (
     "monitor",
 )
 
+CLIENTS = frozenset({"tracker"})
+"""Daemons that ask the gateway as any client does: the console who somebody is (adr/0016)."""
+
 _PUBLIC = (
     "clarion.notification.v1.notification_service",
     "clarion.auth.v1.auth_service",
     "clarion.app.v1.app_service",
+    "clarion.auditlog.v1.audit_log_service",
     "clarion.category.v1.category_service",
     "clarion.provider.v1.provider_service",
     "clarion.routing.v1.routing_service",

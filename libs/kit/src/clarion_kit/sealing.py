@@ -11,6 +11,7 @@ import os
 import struct
 import time
 from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -30,14 +31,27 @@ class Unsealable(Exception):
     """The value is not what was sealed there: wrong key, wrong place, or damaged."""
 
 
-class AppSealer:
-    """Seals and opens values of one app. `keys`: data key id → 32 bytes; the highest id seals."""
+def key_of(sealed: bytes) -> int | None:
+    """The id of the data key that sealed a value, None for what is no sealed value."""
+    if len(sealed) < _HEADER.size or sealed[0] != _VERSION:
+        return None
+    key_id: int = _HEADER.unpack_from(sealed)[1]
+    return key_id
 
-    def __init__(self, app_id: int, keys: Mapping[int, bytes]) -> None:
+
+class AppSealer:
+    """Seals and opens values of one app. `keys`: data key id → 32 bytes; `active` seals, by default the highest id."""
+
+    def __init__(self, app_id: int, keys: Mapping[int, bytes], active: int | None = None) -> None:
         self._app_id = app_id
         self._keys = dict(keys)
-        self._active = max(keys)
+        self._active = max(keys) if active is None else active
         self._ciphers: dict[tuple[int, int], AESGCM] = {}
+
+    @property
+    def active(self) -> int:
+        """The id of the data key that seals."""
+        return self._active
 
     def knows(self, key_id: int) -> bool:
         return key_id in self._keys
@@ -83,26 +97,59 @@ class AppSealer:
         return cipher
 
 
-class KeyWrapper:
-    """Wraps data keys under the key-encryption keys of `CLARION_KEK_FILE`: `{"active": id, "keys": {id: base64}}`."""
+class Wrapped(NamedTuple):
+    """A data key under a key-encryption key."""
+
+    kek_id: str
+    wrapped: bytes
+
+
+class UnknownKek(Unsealable):
+    """The key-encryption key is not there, or not yet: its holders learn of a new one at different moments."""
+
+
+class KeyWrapper(Protocol):
+    """The port to whatever holds the key-encryption keys: a file, the environment, a key management service. The app and the
+    number of a data key are bound to it, so that no wrapped key can stand in for another."""
+
+    @property
+    def active(self) -> str:
+        """The id of the key-encryption key that wraps from now on."""
+        ...
+
+    async def wrap(self, app_id: int, key_id: int, key: bytes) -> Wrapped:
+        """Under the active key-encryption key. Raises Unavailable."""
+        ...
+
+    async def unwrap(self, app_id: int, key_id: int, kek_id: str, wrapped: bytes) -> bytes:
+        """Raises UnknownKek, Unsealable, Unavailable."""
+        ...
+
+
+class HeldKeys:
+    """A key wrapper whose keys are in this process's memory."""
 
     def __init__(self, active: str, keys: Mapping[str, bytes]) -> None:
         if active not in keys:
             raise ValueError("the active key-encryption key is not among the keys")
         if any(len(key) != 32 for key in keys.values()):
             raise ValueError("a key-encryption key must have 32 bytes")
-        self.active = active
+        self._active = active
         self._keys = dict(keys)
 
-    def wrap(self, app_id: int, key_id: int, key: bytes) -> bytes:
-        nonce = os.urandom(_NONCE)
-        return nonce + AESGCM(self._keys[self.active]).encrypt(nonce, key, b"%d:%d" % (app_id, key_id))
+    @property
+    def active(self) -> str:
+        return self._active
 
-    def unwrap(self, app_id: int, key_id: int, kek_id: str, wrapped: bytes) -> bytes:
-        """Raises Unsealable."""
+    async def wrap(self, app_id: int, key_id: int, key: bytes) -> Wrapped:
+        nonce = os.urandom(_NONCE)
+        sealed = AESGCM(self._keys[self._active]).encrypt(nonce, key, b"%d:%d" % (app_id, key_id))
+        return Wrapped(self._active, nonce + sealed)
+
+    async def unwrap(self, app_id: int, key_id: int, kek_id: str, wrapped: bytes) -> bytes:
         kek = self._keys.get(kek_id)
         if kek is None:
-            raise Unsealable(f"no key-encryption key {kek_id!r}")
+            raise UnknownKek(f"no key-encryption key {kek_id!r}")
         try:
             return AESGCM(kek).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], b"%d:%d" % (app_id, key_id))
         except InvalidTag:

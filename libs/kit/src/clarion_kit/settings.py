@@ -27,13 +27,18 @@ class Common(BaseSettings):
     database_url: SecretStr | None = Field(None, description="postgresql:// URL with this daemon's own role.")
     database_pool: int = Field(6, ge=1, le=64, description="Most connections of this process to Postgres.")
     nats_url: SecretStr | None = Field(None, description="nats:// or tls:// URLs, comma separated.")
+    nats_credentials_file: Path | None = Field(
+        None, description="File with `user:password` for NATS, where the URL names no user."
+    )
     valkey_url: SecretStr | None = Field(None, description="redis:// or rediss:// URL.")
     insecure: bool = Field(False, description="Serve without TLS; only allowed on loopback.")
     grpc_listen: str = Field("127.0.0.1:0", description="host:port of the gRPC server.")
     tls_dir: Path | None = Field(
         None, validate_default=True, description="Folder with ca.crt, tls.crt, tls.key: this daemon's identity."
     )
-    kek_file: Path | None = Field(None, description="File with the key-encryption keys (JSON: id → base64 key).")
+    kek_file: Path | None = Field(
+        None, description="Key-encryption keys: a JSON file, `env:VARIABLE`, or `<service>:<key>`."
+    )
     http_listen: str | None = Field(None, description="host:port of the HTTP server, for daemons that have one.")
     metrics_listen: str | None = Field(None, description="host:port of the Prometheus endpoint; unset: none.")
     otlp_endpoint: str | None = Field(None, description="OTLP/gRPC collector, e.g. http://jaeger:4317.")

@@ -50,14 +50,30 @@ class TlsFiles:
     def client_context(self) -> ssl.SSLContext:
         """For servers of the platform (NATS, Valkey) that ask for a client certificate."""
         context = ssl.create_default_context(cafile=self.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_SUITES)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
-    def _stamp(self) -> tuple[int, ...]:
-        return tuple(path.stat().st_mtime_ns for path in (self.ca, self.certificate, self.key))
+    def stamp(self) -> tuple[int, ...] | None:
+        """Differs after each change of a file; None while one is missing."""
+        try:
+            return tuple(path.stat().st_mtime_ns for path in (self.ca, self.certificate, self.key))
+        except OSError:
+            return None
+
+    def belong_together(self) -> bool:
+        """Whether key, certificate and authorities can be used: files that are replaced one by one cannot for a moment."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            context.load_verify_locations(self.ca)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _server_credentials(self, *, require_client: bool) -> grpc.ServerCredentials:
-        served = self._stamp()
+        served = self.stamp()
 
         def configuration() -> grpc.ServerCertificateConfiguration:
             return grpc.ssl_server_certificate_configuration(
@@ -66,8 +82,8 @@ class TlsFiles:
 
         def reload() -> grpc.ServerCertificateConfiguration | None:
             nonlocal served
-            now = self._stamp()
-            if now == served:
+            now = self.stamp()
+            if now == served or not self.belong_together():
                 return None
             served = now
             return configuration()

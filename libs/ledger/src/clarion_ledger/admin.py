@@ -1,8 +1,7 @@
-"""Administration of apps, keys, categories, provider accounts and routes."""
+"""Administration of apps, categories, provider accounts and routes; every change is in the audit log. Keys: app_keys.py."""
 
-import hmac
-import secrets
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,31 +13,32 @@ from clarion.routing.v1.routing_service_pb2 import ChannelRoutes
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import AppSealer, KeyWrapper, Unsealable
 from clarion_kit.vocabulary import Channel
+from clarion_ledger import audit_log
 from clarion_ledger.config import LaneConfig, lane_config
-from clarion_ledger.db import Pool, connection
+from clarion_ledger.db import Connection, Pool, connection
 from clarion_ledger.keys import create_app_keys
 
-SECRET_BYTES = 32
 DELETED_MARK = "~"
 """Between the name that a deleted account had and its lane id; no name that can be given holds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppRow:
+    """An app. `sms_countries` and `sender_domains` empty: all."""
+
     app_id: int
     name: str
     enabled: bool
     created_at: datetime
+    sms_countries: frozenset[str] = frozenset()
+    sender_domains: frozenset[str] = frozenset()
 
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    app_key: str
-    app_id: int
-    scopes: frozenset[str]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    def may_send_from(self, address: str) -> bool:
+        """Whether mail may come from `address`: of an allowed domain or below one."""
+        domain = address.rpartition("@")[2].lower().rstrip(".")
+        return not self.sender_domains or any(
+            domain == allowed or domain.endswith(f".{allowed}") for allowed in self.sender_domains
+        )
 
 
 def default_categories() -> list[Category]:
@@ -52,22 +52,53 @@ def default_categories() -> list[Category]:
     return [security, transactional, marketing]
 
 
-def hash_secret(pepper: bytes, secret: str) -> bytes:
-    """What is stored of a secret. It has 256 random bits, so one keyed hash is enough: there is nothing to guess."""
-    return hmac.digest(pepper, secret.encode(), "sha256")
-
-
 async def create_app(pool: Pool, wrapper: KeyWrapper, name: str) -> AppRow:
     """An app with its data keys and default categories. Raises NAME_TAKEN, LedgerUnavailable."""
     async with connection(pool) as db, db.transaction():
-        try:
-            row = await db.fetchrow("INSERT INTO ledger.app (name) VALUES ($1) RETURNING *", name)
-        except asyncpg.UniqueViolationError:
-            raise DomainError(ErrorReason.NAME_TAKEN, f"there is an app {name!r}", metadata={"name": name}) from None
-        app = _app(row)
-        await create_app_keys(db, wrapper, app.app_id)
-        for category in default_categories():
-            await db.execute(_PUT_CATEGORY, app.app_id, category.name, category.SerializeToString())
+        return await insert_app(db, wrapper, name)
+
+
+async def insert_app(db: Connection, wrapper: KeyWrapper, name: str) -> AppRow:
+    """`create_app` in a transaction of the caller's."""
+    try:
+        row = await db.fetchrow("INSERT INTO ledger.app (name) VALUES ($1) RETURNING *", name)
+    except asyncpg.UniqueViolationError:
+        raise DomainError(ErrorReason.NAME_TAKEN, f"there is an app {name!r}", metadata={"name": name}) from None
+    app = _app(row)
+    await create_app_keys(db, wrapper, app.app_id)
+    for category in default_categories():
+        await db.execute(_PUT_CATEGORY, app.app_id, category.name, category.SerializeToString())
+    await audit_log.record(db, "CreateApp", app.app_id, f"app {name}", after=_app_state(app))
+    return app
+
+
+async def update_app(
+    pool: Pool,
+    name: str,
+    *,
+    enabled: bool | None = None,
+    sms_countries: Iterable[str] | None = None,
+    sender_domains: Iterable[str] | None = None,
+) -> AppRow:
+    """Change what is given. Raises APP_NOT_FOUND, LedgerUnavailable."""
+    async with connection(pool) as db, db.transaction():
+        row = await db.fetchrow("SELECT * FROM ledger.app WHERE name = $1 FOR UPDATE", name)
+        if row is None:
+            raise _no_app(name)
+        before = _app(row)
+        app = _app(
+            await db.fetchrow(
+                """UPDATE ledger.app SET enabled = $2, sms_countries = $3, sender_domains = $4
+                   WHERE app_id = $1 RETURNING *""",
+                before.app_id,
+                before.enabled if enabled is None else enabled,
+                sorted(before.sms_countries if sms_countries is None else set(sms_countries)),
+                sorted(before.sender_domains if sender_domains is None else set(sender_domains)),
+            )
+        )
+        await audit_log.record(
+            db, "UpdateApp", app.app_id, f"app {name}", before=_app_state(before), after=_app_state(app)
+        )
     return app
 
 
@@ -79,73 +110,16 @@ async def apps(pool: Pool) -> list[AppRow]:
 
 async def app_id_of(pool: Pool, name: str) -> int:
     """Raises APP_NOT_FOUND, LedgerUnavailable."""
+    return (await app_named(pool, name)).app_id
+
+
+async def app_named(pool: Pool, name: str) -> AppRow:
+    """Raises APP_NOT_FOUND, LedgerUnavailable."""
     async with connection(pool) as db:
-        app_id: int | None = await db.fetchval("SELECT app_id FROM ledger.app WHERE name = $1", name)
-    if app_id is None:
-        raise DomainError(ErrorReason.APP_NOT_FOUND, f"there is no app {name!r}", metadata={"app": name})
-    return app_id
-
-
-async def create_key(
-    pool: Pool, pepper: bytes, app_id: int, scopes: Sequence[str], expires_at: datetime | None = None
-) -> tuple[KeyRow, str]:
-    """A key and its secret, which exists nowhere else afterwards. Raises LedgerUnavailable."""
-    app_key = f"ck_{secrets.token_hex(10)}"
-    secret = f"cs_{secrets.token_urlsafe(SECRET_BYTES)}"
-    async with connection(pool) as db:
-        row = await db.fetchrow(
-            """INSERT INTO ledger.app_key (app_key, app_id, secret_hash, scopes, expires_at)
-               VALUES ($1, $2, $3, $4, $5) RETURNING *""",
-            app_key,
-            app_id,
-            hash_secret(pepper, secret),
-            sorted(scopes),
-            expires_at,
-        )
-    return _key(row), secret
-
-
-async def keys(pool: Pool, app_id: int) -> list[KeyRow]:
-    """Keys of an app, newest first. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
-        rows = await db.fetch("SELECT * FROM ledger.app_key WHERE app_id = $1 ORDER BY created_at DESC", app_id)
-    return [_key(row) for row in rows]
-
-
-async def revoke_key(pool: Pool, app_key: str) -> KeyRow | None:
-    """Idempotent; None if there is no such key. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
-        row = await db.fetchrow(
-            "UPDATE ledger.app_key SET revoked_at = coalesce(revoked_at, now()) WHERE app_key = $1 RETURNING *", app_key
-        )
-    return _key(row) if row else None
-
-
-async def authenticate(pool: Pool, pepper: bytes, app_key: str, secret: str) -> KeyRow | None:
-    """The live key of an enabled app if the secret fits. Unknown keys and wrong secrets cost the same work.
-
-    Raises LedgerUnavailable.
-    """
-    async with connection(pool) as db:
-        row = await db.fetchrow(
-            """SELECT k.*, a.enabled AND k.revoked_at IS NULL AND coalesce(k.expires_at > now(), true) AS live
-               FROM ledger.app_key k JOIN ledger.app a USING (app_id) WHERE k.app_key = $1""",
-            app_key,
-        )
-    stored = row["secret_hash"] if row else bytes(32)
-    fits = hmac.compare_digest(stored, hash_secret(pepper, secret))
-    return _key(row) if row is not None and fits and row["live"] else None
-
-
-async def dead_keys(pool: Pool) -> set[str]:
-    """Keys whose tokens must not be believed any more: revoked, expired, or of a disabled app. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
-        rows = await db.fetch(
-            """SELECT k.app_key FROM ledger.app_key k JOIN ledger.app a USING (app_id)
-               WHERE NOT a.enabled OR k.revoked_at > now() - interval '1 hour'
-                  OR (k.expires_at < now() AND k.expires_at > now() - interval '1 hour')"""
-        )
-    return {row["app_key"] for row in rows}
+        row = await db.fetchrow("SELECT * FROM ledger.app WHERE name = $1", name)
+    if row is None:
+        raise _no_app(name)
+    return _app(row)
 
 
 _PUT_CATEGORY = """
@@ -156,8 +130,20 @@ ON CONFLICT (app_id, name) DO UPDATE SET definition = excluded.definition RETURN
 
 async def put_category(pool: Pool, app_id: int, category: Category) -> int:
     """Create or replace; gives its id. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
-        return int(await db.fetchval(_PUT_CATEGORY, app_id, category.name, category.SerializeToString()))
+    async with connection(pool) as db, db.transaction():
+        stored: bytes | None = await db.fetchval(
+            "SELECT definition FROM ledger.category WHERE app_id = $1 AND name = $2 FOR UPDATE", app_id, category.name
+        )
+        category_id = int(await db.fetchval(_PUT_CATEGORY, app_id, category.name, category.SerializeToString()))
+        await audit_log.record(
+            db,
+            "PutCategory",
+            app_id,
+            f"category {category.name}",
+            before=None if stored is None else audit_log.state_of(Category.FromString(stored)),
+            after=audit_log.state_of(category),
+        )
+    return category_id
 
 
 async def categories(pool: Pool, app_id: int) -> list[Category]:
@@ -199,7 +185,8 @@ async def put_lane(
     tried at once. Raises NAME_TAKEN (by an account of another channel: what is in flight on it cannot change channels),
     LedgerUnavailable."""
     sealed = sealer.seal("lane", name.encode(), "settings", settings)
-    async with connection(pool) as db:
+    async with connection(pool) as db, db.transaction():
+        former = await db.fetchrow("SELECT * FROM ledger.lane WHERE app_id = $1 AND name = $2 FOR UPDATE", app_id, name)
         lane_id: int | None = await db.fetchval(
             """WITH put AS (
                    INSERT INTO ledger.lane AS l (app_id, name, kind, channel, enabled, settings, limits)
@@ -221,9 +208,24 @@ async def put_lane(
             sealed,
             None if limits is None else limits.SerializeToString(),
         )
-    if lane_id is None:
-        raise DomainError(
-            ErrorReason.NAME_TAKEN, f"there is a provider {name!r} of another channel", metadata={"name": name}
+        if lane_id is None:
+            raise DomainError(
+                ErrorReason.NAME_TAKEN, f"there is a provider {name!r} of another channel", metadata={"name": name}
+            )
+        known = None if former is None else _opened(sealer, lane_config(former))
+        await audit_log.record(
+            db,
+            "PutProvider",
+            app_id,
+            f"provider {name}",
+            before=None if former is None else _lane_state(lane_config(former), known or {}),
+            after={
+                **_lane_state(
+                    LaneConfig(lane_id, app_id, name, kind, channel, enabled, b"", limits=limits or Limits()),
+                    _document(settings),
+                ),
+                "changed_settings": _changed(known, _document(settings)),
+            },
         )
     return lane_id
 
@@ -274,6 +276,9 @@ async def delete_lane(
             gone,
             sealer.seal("lane", gone.encode(), "settings", kept),
         )
+        await audit_log.record(
+            db, "DeleteProvider", app_id, f"provider {name}", before=_lane_state(lane, _opened(sealer, lane) or {})
+        )
     return True
 
 
@@ -308,6 +313,9 @@ async def put_routes(pool: Pool, app_id: int, routes: ChannelRoutes) -> None:
                 f"there is no provider {provider!r} for this channel",
                 metadata={"provider": provider},
             )
+        stored: bytes | None = await db.fetchval(
+            "SELECT routes FROM ledger.route WHERE app_id = $1 AND channel = $2 FOR UPDATE", app_id, routes.channel
+        )
         await db.execute(
             """INSERT INTO ledger.route (app_id, channel, routes) VALUES ($1, $2, $3)
                ON CONFLICT (app_id, channel) DO UPDATE SET routes = excluded.routes""",
@@ -315,17 +323,71 @@ async def put_routes(pool: Pool, app_id: int, routes: ChannelRoutes) -> None:
             routes.channel,
             routes.SerializeToString(),
         )
+        await audit_log.record(
+            db,
+            "PutRoutes",
+            app_id,
+            f"routes {Channel(routes.channel).slug}",
+            before=None if stored is None else audit_log.state_of(ChannelRoutes.FromString(stored)),
+            after=audit_log.state_of(routes),
+        )
+
+
+def _lane_state(lane: LaneConfig, document: dict[str, object]) -> audit_log.State:
+    """What the audit log tells of an account: of its settings the names alone, for they hold credentials."""
+    return {
+        "number": lane.lane_id,
+        "kind": lane.kind,
+        "channel": lane.channel.slug,
+        "enabled": lane.enabled,
+        "limits": audit_log.state_of(lane.limits),
+        "settings": sorted(document),
+    }
+
+
+def _opened(sealer: AppSealer, lane: LaneConfig) -> dict[str, object] | None:
+    """None: nobody can read them."""
+    try:
+        return _document(sealer.open("lane", lane.name.encode(), "settings", lane.settings))
+    except Unsealable:
+        return None
+
+
+def _document(settings: bytes) -> dict[str, object]:
+    try:
+        document = json.loads(settings)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _changed(before: dict[str, object] | None, after: dict[str, object]) -> list[str]:
+    """Names of settings that came, went or have another value."""
+    known = before or {}
+    missing = object()
+    return sorted(name for name in known.keys() | after.keys() if known.get(name, missing) != after.get(name, missing))
+
+
+def _no_app(name: str) -> DomainError:
+    return DomainError(ErrorReason.APP_NOT_FOUND, f"there is no app {name!r}", metadata={"app": name})
+
+
+def _app_state(app: AppRow) -> audit_log.State:
+    return {
+        "enabled": app.enabled,
+        "sms_countries": sorted(app.sms_countries),
+        "sender_domains": sorted(app.sender_domains),
+    }
 
 
 def _app(row: asyncpg.Record | None) -> AppRow:
     if row is None:
         raise RuntimeError("RETURNING gave no row")
-    return AppRow(row["app_id"], row["name"], row["enabled"], row["created_at"])
-
-
-def _key(row: asyncpg.Record | None) -> KeyRow:
-    if row is None:
-        raise RuntimeError("RETURNING gave no row")
-    return KeyRow(
-        row["app_key"], row["app_id"], frozenset(row["scopes"]), row["created_at"], row["expires_at"], row["revoked_at"]
+    return AppRow(
+        row["app_id"],
+        row["name"],
+        row["enabled"],
+        row["created_at"],
+        frozenset(row["sms_countries"]),
+        frozenset(row["sender_domains"]),
     )

@@ -16,6 +16,7 @@ import asyncpg
 
 from clarion_kit import crash
 from clarion_kit.vocabulary import BroadcastState, DeliveryState, EventKind, Priority
+from clarion_ledger import audit_log
 from clarion_ledger.db import Connection, Pool, connection
 from clarion_ledger.ids import floor_of, timestamp_ms
 from clarion_ledger.planning import Plan, write
@@ -264,9 +265,18 @@ GROUP BY 1
 """
 
 
+_ACTS = {
+    BroadcastState.PAUSED: "PauseBroadcast",
+    BroadcastState.RUNNING: "ResumeBroadcast",
+    BroadcastState.CANCELLING: "CancelBroadcast",
+}
+"""Methods by what they make of a broadcast."""
+
+
 async def start(pool: Pool, new: NewBroadcast) -> Started:
-    """Make a broadcast durable, or find the one of its event id. Raises LedgerUnavailable, DomainError STORAGE_FULL."""
-    async with connection(pool) as db:
+    """Make a broadcast durable, or find the one of its event id; one that a client starts is in the audit log. Raises
+    LedgerUnavailable, DomainError STORAGE_FULL."""
+    async with connection(pool) as db, db.transaction():
         fresh = await db.fetchval(
             _INSERT,
             new.deliver_at,
@@ -283,6 +293,8 @@ async def start(pool: Pool, new: NewBroadcast) -> Started:
             new.traceparent or None,
         )
         if fresh is not None:
+            if audit_log.is_called():
+                await audit_log.record(db, "StartBroadcast", new.app_id, f"broadcast {fresh}")
             return Started(fresh, fresh=True, same=True)
         known = await db.fetchrow(_KNOWN, new.app_id, new.event_id)
     if known is None:
@@ -429,9 +441,13 @@ async def _end_chunk(db: Connection, broadcast_id: UUID) -> int:
 async def _move(
     pool: Pool, app_id: int, broadcast_id: UUID, to: BroadcastState, states: Sequence[BroadcastState]
 ) -> bool:
-    async with connection(pool) as db:
+    async with connection(pool) as db, db.transaction():
         ended = to is BroadcastState.CANCELLING
-        return _count(await db.execute(_MOVE, broadcast_id, app_id, to, states, ended, to.name)) > 0
+        moved = _count(await db.execute(_MOVE, broadcast_id, app_id, to, states, ended, to.name)) > 0
+        if moved:
+            target, after = f"broadcast {broadcast_id}", {"state": to.name}
+            await audit_log.record(db, _ACTS[to], app_id, target, after=after)
+    return moved
 
 
 def _broadcast(row: asyncpg.Record) -> Broadcast:

@@ -6,13 +6,14 @@ Periods roll by the database's clock, with the first slice after their end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 import asyncpg
 
 from clarion_kit.errors import FieldFault, invalid_fields
+from clarion_ledger import audit_log
 from clarion_ledger.db import Pool, connection
 
 MAX_BUDGETS = 300
@@ -162,6 +163,7 @@ async def put(pool: Pool, app_id: int, budget: SmsBudget) -> SmsBudgetState:
     more than `MAX_BUDGETS`), LedgerUnavailable."""
     key = (app_id, budget.country, budget.prefix)
     async with connection(pool) as db, db.transaction():
+        former = await db.fetchrow(_BY_KEY, *key)
         try:
             await db.execute(
                 _PUT,
@@ -179,8 +181,16 @@ async def put(pool: Pool, app_id: int, budget: SmsBudget) -> SmsBudgetState:
         if count > MAX_BUDGETS:
             raise invalid_fields([FieldFault("budget", f"an app has at most {MAX_BUDGETS}")])
         row = await db.fetchrow(_BY_KEY, *key)
-    if row is None:
-        raise RuntimeError("a budget that was stored is not there")
+        if row is None:
+            raise RuntimeError("a budget that was stored is not there")
+        await audit_log.record(
+            db,
+            "PutSmsBudget",
+            app_id,
+            f"sms budget {budget.name}",
+            before=None if former is None else asdict(_state(former).budget),
+            after=asdict(budget),
+        )
     return _state(row)
 
 
@@ -198,13 +208,17 @@ async def of_all_apps(pool: Pool) -> list[SmsBudgetState]:
 
 async def delete(pool: Pool, app_id: int, country: str, prefix: str) -> bool:
     """Remove a budget; False if there was none. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with connection(pool) as db, db.transaction():
+        former = await db.fetchrow(_BY_KEY, app_id, country, prefix)
         deleted: int | None = await db.fetchval(
             "DELETE FROM ledger.sms_budget WHERE app_id = $1 AND country = $2 AND prefix = $3 RETURNING budget_id",
             app_id,
             country,
             prefix,
         )
+        if deleted is not None and former is not None:
+            budget = _state(former).budget
+            await audit_log.record(db, "DeleteSmsBudget", app_id, f"sms budget {budget.name}", before=asdict(budget))
     return deleted is not None
 
 

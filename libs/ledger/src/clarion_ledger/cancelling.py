@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from clarion_kit.vocabulary import NotificationState
-from clarion_ledger.db import Pool, connection
+from clarion_ledger.db import Pool, of_app
+from clarion_ledger.reading import REQUEST_ROLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class Cancelled:
 
 _UNSCHEDULE = """
 WITH gone AS (
-    DELETE FROM ledger.schedule WHERE notification_id = $1 AND app_id = $2 RETURNING *
+    DELETE FROM ledger.schedule WHERE notification_id = $1 AND app_id = $2
+    RETURNING accepted_at, expire_at, notification_id, app_id, category_id, recipient_count, priority, event_id, traceparent
 ), stored AS (
     INSERT INTO ledger.notification (accepted_at, expire_at, id, app_id, category_id, recipient_count, priority, state, event_id,
                                      traceparent)
@@ -58,7 +60,7 @@ SELECT count(*) FROM ended
 
 async def cancel(pool: Pool, app_id: int, notification_id: UUID) -> Cancelled | None:
     """Cancel a notification of an app, None if it is not there. Idempotent. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with of_app(pool, app_id, REQUEST_ROLE) as db:
         for statement in (_UNSCHEDULE, _UNPLAN):
             if await db.fetchval(statement, notification_id, app_id):
                 return Cancelled(NotificationState.CANCELLED, 0, 0)

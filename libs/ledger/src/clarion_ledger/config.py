@@ -51,7 +51,7 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class CategoryRule:
-    """A category of an app. `channels` empty: all."""
+    """A category of an app. `channels` empty: all. `app_receipts`: the app tells which pushes arrive."""
 
     category_id: int
     app_id: int
@@ -69,6 +69,7 @@ class CategoryRule:
     dedupe_window: timedelta = timedelta(0)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     send_window: Window | None = None
+    app_receipts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one revision. `quality`: percent of its weight that a lane keeps in a country, where it is not all."""
+    """Everything at one revision. `quality`: percent of its weight that a lane keeps in a country, where it is not all.
+    `sms_countries`: of apps that may send SMS to some countries only."""
 
     revision: int = 0
     enabled_apps: frozenset[int] = frozenset()
@@ -120,6 +122,7 @@ class Snapshot:
     lanes: Mapping[int, LaneConfig] = field(default_factory=dict)
     routes: Mapping[tuple[int, Channel], tuple[Route, ...]] = field(default_factory=dict)
     quality: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    sms_countries: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def lanes_of(self, app_id: int, channel: Channel) -> list[LaneConfig]:
         """Enabled accounts of an app for a channel, by id."""
@@ -154,7 +157,7 @@ class ConfigCache:
             revision = await db.fetchval("SELECT revision FROM ledger.config_revision")
             if revision == self.snapshot.revision:
                 return False
-            apps = await db.fetch("SELECT app_id, name, enabled FROM ledger.app")
+            apps = await db.fetch("SELECT * FROM ledger.app")
             categories = await db.fetch("SELECT category_id, app_id, name, definition FROM ledger.category")
             lanes = await db.fetch("SELECT * FROM ledger.lane ORDER BY lane_id") if self._with_lanes else []
             routes = await db.fetch("SELECT * FROM ledger.route") if self._with_lanes else []
@@ -179,6 +182,8 @@ class ConfigCache:
                 for row in routes
             },
             quality={(row["lane_id"], row["country"]): row["factor"] for row in quality},
+            # Migration 0020 may not have been yet.
+            sms_countries={row["app_id"]: frozenset(row["sms_countries"]) for row in apps if row.get("sms_countries")},
         )
         return True
 
@@ -211,6 +216,7 @@ def category_rule(category_id: int, app_id: int, category: Category) -> Category
         defer_over_cap=category.cap_action == GateAction.GATE_ACTION_DEFER,
         defer_in_quiet_hours=category.quiet_hours_action == GateAction.GATE_ACTION_DEFER,
         digest_window=category.digest_window.ToTimedelta(),
+        app_receipts=category.app_receipts,
         dedupe_window=category.dedupe_window.ToTimedelta(),
         retry=category.retry,
         send_window=window_of(category.send_window) if category.HasField("send_window") else None,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -46,6 +46,10 @@ _AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError,
 )
 _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
+
+
+_BECOME = "SELECT set_config('role', $1, true), set_config('clarion.app', $2, true)"
+IsolationLevel: TypeAlias = Literal["read_committed", "repeatable_read"]
 
 
 class LedgerUnavailable(Unavailable):
@@ -92,6 +96,17 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
             # Giving back a connection amid a statement may itself time out, which must not undo the cancellation.
             raise asyncio.CancelledError from away
         raise LedgerUnavailable(type(away).__name__) from away
+
+
+@asynccontextmanager
+async def of_app(
+    pool: Pool, app_id: int, role: str, *, isolation: IsolationLevel = "read_committed", readonly: bool = False
+) -> AsyncIterator[Connection]:
+    """A transaction for what a client asked for: it runs as `role`, which sees and writes the rows of one app only, so that
+    a statement without its condition on the app finds nothing of others. Raises what `connection` does."""
+    async with connection(pool) as db, db.transaction(isolation=isolation, readonly=readonly):
+        await db.execute(_BECOME, role, str(app_id))
+        yield db
 
 
 async def ping(pool: Pool, needs: str = "ledger.config_revision") -> None:

@@ -7,7 +7,8 @@ from uuid import UUID
 import asyncpg
 
 from clarion_kit.vocabulary import Channel, Reason
-from clarion_ledger.db import Pool, connection
+from clarion_ledger.db import Pool, of_app
+from clarion_ledger.reading import REQUEST_ROLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +109,14 @@ async def page(
     pool: Pool, app_id: int, *, size: int, before: UUID, wanted: LetterFilter | None = None
 ) -> list[DeadLetterRow]:
     """Newest notification first, ids below `before`. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with of_app(pool, app_id, REQUEST_ROLE) as db:
         rows = await db.fetch(_PAGE, *matching(app_id, wanted or LetterFilter()), before, size)
     return [_letter(row) for row in rows]
 
 
 async def whole(pool: Pool, app_id: int, delivery_id: UUID) -> WholeLetter | None:
     """One letter of an app with its history, None if it is not there (any more). Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with of_app(pool, app_id, REQUEST_ROLE) as db:
         letter = await db.fetchrow(f"{_LETTER} WHERE t.delivery_id = $1 AND t.app_id = $2", delivery_id, app_id)
         history = await db.fetchrow(_HISTORY, delivery_id, app_id)
         attempts = await db.fetch(_ATTEMPTS, delivery_id)

@@ -1,4 +1,4 @@
-"""Reading: one notification with its deliveries and timeline, pages of notifications, the funnel."""
+"""Reading: one notification with its deliveries and timeline, pages of notifications."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,9 @@ from uuid import UUID
 import asyncpg
 
 from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, NotificationState, Priority, Reason, Receipt
-from clarion_ledger.db import Connection, Pool, connection
+from clarion_ledger.db import Connection, Pool, of_app
+
+REQUEST_ROLE = "clarion_gateway_request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +117,20 @@ _LIST_OF_RECIPIENT = f"""
 ) AND n.app_id = $1 AND n.id < $2 AND n.id >= $3 AND ($4::int4 IS NULL OR n.category_id = $4)
 ORDER BY n.id DESC LIMIT $5
 """
-_FUNNEL = """
-SELECT d.channel, coalesce(w.state, d.state) AS state, d.reason, d.receipt, count(*) AS n
-FROM ledger.delivery d LEFT JOIN ledger.delivery_work w ON w.delivery_id = d.id
-WHERE d.app_id = $1 AND d.id >= ledger.uuid_floor($2) AND d.id < ledger.uuid_floor($3)
-GROUP BY 1, 2, 3, 4
-"""
 MAX_UUID = UUID(int=(1 << 128) - 1)
 """Sorts after every id: where the first page of a newest-first listing starts."""
 
 
 async def find_by_event(pool: Pool, app_id: int, event_id: str) -> UUID | None:
     """The notification of an event id of the last 30 days. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with of_app(pool, app_id, REQUEST_ROLE) as db:
         found: UUID | None = await db.fetchval(_BY_EVENT, app_id, event_id)
     return found
 
 
 async def whole(pool: Pool, app_id: int, notification_id: UUID) -> Whole | None:
     """One notification of an app, None if it is not there. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with of_app(pool, app_id, REQUEST_ROLE) as db:
         row = await db.fetchrow(_WHOLE, notification_id, app_id)
         if row is None:
             return None
@@ -155,45 +151,12 @@ async def page(
 ) -> list[NotificationRow]:
     """Notifications newest first, ids in [since, before); a scheduled one stands at its due time, and is not found by
     its recipients before it is planned. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with of_app(pool, app_id, REQUEST_ROLE) as db:
         if recipient_ref is None:
             rows = await db.fetch(_LIST, app_id, before, since, category_id, size)
         else:
             rows = await db.fetch(_LIST_OF_RECIPIENT, app_id, before, since, category_id, size, recipient_ref)
     return [_notification(row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class FunnelRow:
-    """How many deliveries of a channel share state, reason and receipt."""
-
-    channel: Channel
-    state: DeliveryState
-    reason: Reason | None
-    receipt: Receipt | None
-    count: int
-
-
-async def funnel(pool: Pool, app_id: int, since: datetime, until: datetime) -> tuple[int, list[FunnelRow]]:
-    """Notifications accepted and deliveries counted, planned in [since, until). Raises LedgerUnavailable."""
-    async with connection(pool) as db:
-        accepted = await db.fetchval(
-            "SELECT count(*) FROM ledger.notification WHERE app_id = $1 AND id >= ledger.uuid_floor($2) AND id < ledger.uuid_floor($3)",
-            app_id,
-            since,
-            until,
-        )
-        rows = await db.fetch(_FUNNEL, app_id, since, until)
-    return int(accepted), [
-        FunnelRow(
-            Channel(row["channel"]),
-            DeliveryState(row["state"]),
-            _reason(row["reason"]),
-            _receipt(row["receipt"]),
-            row["n"],
-        )
-        for row in rows
-    ]
 
 
 async def frame(db: Connection, sha256: bytes) -> bytes | None:

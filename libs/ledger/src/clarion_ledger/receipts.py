@@ -63,8 +63,8 @@ WITH input AS (
     GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
     ON CONFLICT (minute, lane_id, country, bucket) DO UPDATE SET count = t.count + excluded.count
 ), happened AS (
-    INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, attempt, code)
-    SELECT notification_id, id, app_id, lane_id, 6, 20, attempts, NULLIF(code, '') FROM raised
+    INSERT INTO ledger.event (notification_id, delivery_id, app_id, lane_id, kind, state, attempt, code, receipt, former)
+    SELECT notification_id, id, app_id, lane_id, 6, 20, attempts, NULLIF(code, ''), receipt, former FROM raised
 )
 SELECT id FROM raised
 """

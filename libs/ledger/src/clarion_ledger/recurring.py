@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 from cronsim import CronSim, CronSimError
 
+from clarion_ledger import audit_log
 from clarion_ledger.db import Pool, connection
 from clarion_ledger.scheduling import zone
 
@@ -136,7 +137,7 @@ async def put(
     following = rule.fires_after(now - timedelta(microseconds=1), 1)
     if not following:
         raise BadCron("never fires")
-    async with connection(pool) as db:
+    async with connection(pool) as db, db.transaction():
         row = await db.fetchrow(
             _PUT,
             rule.start_at,
@@ -150,15 +151,19 @@ async def put(
             rule.time_zone,
             body,
         )
-    if row is None:
-        raise RuntimeError("a schedule was neither made nor replaced")
+        if row is None:
+            raise RuntimeError("a schedule was neither made nor replaced")
+        stored = {"cron": rule.cron, "time_zone": rule.time_zone, "revision": row["revision"]}
+        await audit_log.record(db, "PutSchedule", app_id, f"schedule {name}", after=stored)
     return _recurring(row)
 
 
 async def delete(pool: Pool, app_id: int, name: str) -> bool:
     """Whether there was one. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    async with connection(pool) as db, db.transaction():
         status = await db.execute("DELETE FROM ledger.recurring WHERE app_id = $1 AND name = $2", app_id, name)
+        if status != "DELETE 0":
+            await audit_log.record(db, "DeleteSchedule", app_id, f"schedule {name}")
     return status != "DELETE 0"
 
 
@@ -186,6 +191,14 @@ async def pause(pool: Pool, app_id: int, name: str, *, paused: bool, now: dateti
             name,
             paused,
             following[0] if following else None,
+        )
+        await audit_log.record(
+            db,
+            "PauseSchedule",
+            app_id,
+            f"schedule {name}",
+            before={"paused": row["paused"]},
+            after={"paused": paused},
         )
     return _recurring(changed) if changed is not None else None
 

@@ -20,6 +20,7 @@ from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion.types.v1.address_pb2 import ANDROID_PUSH_SERVICE_HUAWEI, Address
 from clarion_kit.sealing import AppSealer, Unsealable
 from clarion_kit.vocabulary import Channel
+from clarion_ledger import audit_log
 from clarion_ledger.config import DEFAULT_MAX_ATTEMPTS, DEFAULT_TIME_TO_LIVE, CategoryRule
 from clarion_ledger.db import Connection, Pool, connection
 from clarion_ledger.dead_letters import MATCHES, LetterFilter, matching
@@ -179,8 +180,14 @@ async def redrive(
                 outcomes[found.letter] = found
         order = {id_: place for place, id_ in enumerate(letters)}
         new.sort(key=lambda one: order[one.letter])
-        for outcome in await _write(db, app_id, by, pace, new):
-            outcomes[outcome.letter] = outcome
+        async with db.transaction():
+            written = await _write(db, app_id, by, pace, new)
+            redriven = [str(one.letter) for one in written if one.outcome is Outcome.REDRIVEN]
+            if redriven:
+                await audit_log.record(
+                    db, "Redrive", app_id, f"{len(redriven)} dead letters", after={"delivery_ids": redriven}
+                )
+        outcomes |= {one.letter: one for one in written}
     return [outcomes[id_] for id_ in letters]
 
 

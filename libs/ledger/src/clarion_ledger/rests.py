@@ -18,9 +18,14 @@ class Rest:
     code: str = ""
 
 
+UNTIL_APP_RECEIPT = 101
+"""Until it was delivered, where the app itself tells which pushes arrive; no number of the contract."""
+
+
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
-    """Place in an escalation: `step` from 0, `until` a clarion.notification.v1.EscalateUntil, `after` between steps."""
+    """Place in an escalation: `step` from 0, `until` a clarion.notification.v1.EscalateUntil or UNTIL_APP_RECEIPT, `after`
+    between steps."""
 
     step: int
     until: int

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from clarion_kit.vocabulary import StopReason
-from clarion_ledger.db import Pool, connection
+from clarion_ledger import audit_log
+from clarion_ledger.db import Connection, Pool, connection
 
 MAX_DETAIL = 200
 
@@ -80,15 +81,28 @@ SELECT count(*) FROM ended
 async def stop(
     pool: Pool, lane_id: int, app_id: int, reason: StopReason, detail: str, probe_after: timedelta | None
 ) -> None:
-    """Stop a lane for all dispatchers; `probe_after` None where only a person lets it go on. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
+    """Stop a lane for all dispatchers; `probe_after` None where only a person lets it go on. A person's stop is in the
+    audit log. Raises LedgerUnavailable."""
+    async with connection(pool) as db, db.transaction():
         await db.execute(_STOP, lane_id, app_id, reason, detail[:MAX_DETAIL], probe_after)
+        if reason is StopReason.OPERATOR:
+            target = f"provider {await _name(db, lane_id)}"
+            await audit_log.record(db, "StopProvider", app_id, target, after={"detail": detail[:MAX_DETAIL]})
 
 
-async def resume(pool: Pool, lane_id: int) -> bool:
-    """Let a lane go on; what it holds follows by `release`. True if it was stopped. Raises LedgerUnavailable."""
-    async with connection(pool) as db:
-        return (await db.execute("DELETE FROM ledger.lane_stop WHERE lane_id = $1", lane_id)).endswith("1")
+async def resume(pool: Pool, lane_id: int, *, by_operator: bool = False) -> bool:
+    """Let a lane go on; what it holds follows by `release`. True if it was stopped; `by_operator`: that is in the audit
+    log. Raises LedgerUnavailable."""
+    async with connection(pool) as db, db.transaction():
+        stop = await db.fetchrow("DELETE FROM ledger.lane_stop WHERE lane_id = $1 RETURNING app_id, reason", lane_id)
+        if stop is not None and by_operator:
+            target, reason = f"provider {await _name(db, lane_id)}", StopReason(stop["reason"]).name
+            await audit_log.record(db, "ResumeProvider", stop["app_id"], target, before={"stopped": reason})
+    return stop is not None
+
+
+async def _name(db: Connection, lane_id: int) -> str:
+    return str(await db.fetchval("SELECT name FROM ledger.lane WHERE lane_id = $1", lane_id))
 
 
 async def stopped(pool: Pool) -> dict[int, Stop]:

@@ -1,5 +1,6 @@
 """Provider accounts of the sandbox, as an app would set up its real ones."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,9 @@ class Practice:
     def vapid_public_key(self) -> str:
         return self.document["webpush"]["vapid_public_key"]
 
-    def accounts(self) -> list[Account]:
-        """One account for each channel."""
+    def accounts(self, app: str) -> list[Account]:
+        """One account for each channel; with the carrier `app` has a branch of its own, as receipts come back over any
+        session of one."""
         host, port = urlsplit(self.url).hostname, urlsplit(self.url).port
         apns, fcm, web, smpp, smtp = (self.document[name] for name in ("apns", "fcm", "webpush", "smpp", "smtp"))
         settings: dict[str, tuple[str, Channel, dict[str, JsonValue]]] = {
@@ -86,7 +88,7 @@ class Practice:
                 {
                     "host": smpp["host"],
                     "port": smpp["port"],
-                    "system_id": smpp["system_id"],
+                    "system_id": _branch(smpp["system_id"], app),
                     "password": smpp["password"],
                     "source": "Clarion",
                 },
@@ -188,3 +190,7 @@ def routes() -> Mapping[Channel, Sequence[Route]]:
         ],
         Channel.EMAIL: [Route(targets=targets("smtp", "ses", "sendgrid"))],
     }
+
+
+def _branch(system_id: str, app: str) -> str:
+    return f"{system_id}-{hashlib.sha256(app.encode()).hexdigest()[:7]}"

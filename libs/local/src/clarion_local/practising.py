@@ -21,7 +21,7 @@ async def open_accounts(operator: AsyncClient, app: str, practice: Practice, tra
     Raises ClarionError, OSError (the sandbox does not answer).
     """
     numbers: dict[str, int] = {}
-    for account in (*practice.accounts(), *practice.others()):
+    for account in (*practice.accounts(app), *practice.others()):
         stored = await operator.providers.put(app, account.name, account.kind, account.settings)
         numbers[account.kind] = stored.provider.number
         if account.kind == "twilio":  # only now its callback's URL is known

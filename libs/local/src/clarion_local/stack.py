@@ -26,7 +26,7 @@ from clarion_kit.subjects import Subjects
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import Tracing
-from clarion_ledger import admin, db, migrate
+from clarion_ledger import admin, app_keys, db, migrate
 from clarion_ledger.keys import load_wrapper, new_wrapper_file
 from clarion_local.authority import Authority, TlsFiles
 from clarion_local.daemons import AllInOne, Daemons, Forked
@@ -35,7 +35,7 @@ from clarion_local.health import until_serving
 from clarion_local.ports import LOOPBACK
 from clarion_local.process import Command, ManagedProcess, Process, StartFailed
 from clarion_local.replicas import arrange, target
-from clarion_local.servers.nats import NatsServer
+from clarion_local.servers.nats import NatsOptions, NatsServer, bus_users
 from clarion_local.servers.postgres import PostgresServer
 from clarion_local.servers.valkey import ValkeyServer
 
@@ -148,7 +148,8 @@ class Stack:
                     _sandbox(folder, authority, by_daemon["tracker"][0].bounce_url, stack, servers)
                 )
             urls = await _roles(database.result(), folder)
-            await _topology(bus.result())
+            nats_url, nats_urls = bus.result()
+            await _topology(nats_url)
             admin_key, admin_secret = await _bootstrap(database.result(), key_files, folder)
             operator = _issue(authority, "operator")
             endpoints = Endpoints(
@@ -157,7 +158,7 @@ class Stack:
                 admin_key=admin_key,
                 admin_secret=admin_secret,
                 database_url=database.result(),
-                nats_url=bus.result(),
+                nats_url=nats_url,
                 valkey_url=cache.result(),
                 tracker_url=by_daemon["tracker"][0].http_url,
                 sandbox=str(sandbox.result()),
@@ -179,6 +180,7 @@ class Stack:
                         **({"CLARION_HTTP_LISTEN": f"{LOOPBACK}:{place.http_port}"} if place.http_port else {}),
                         **({"CLARION_BOUNCE_LISTEN": f"{LOOPBACK}:{place.bounce_port}"} if place.bounce_port else {}),
                         **_database_env(place.daemon, urls),
+                        **_bus_env(place.daemon, nats_urls),
                         **options.extra,
                     },
                 )
@@ -231,14 +233,19 @@ async def _database(options: Options, folder: Path, stack: AsyncExitStack, serve
     return url
 
 
-async def _nats(options: Options, folder: Path, stack: AsyncExitStack, servers: list[Process]) -> str:
+async def _nats(
+    options: Options, folder: Path, stack: AsyncExitStack, servers: list[Process]
+) -> tuple[str, dict[str, str]]:
+    """The administrator's URL, and the URL of each daemon that has business on the bus; of a given server there is one for
+    all."""
     if options.nats_url is not None:
-        return options.nats_url
-    server = NatsServer(folder / "nats")
+        return options.nats_url, {}
+    users = bus_users(_kept_passwords(folder / "keys" / "bus.json", mesh.DAEMONS))
+    server = NatsServer(folder / "nats", options=NatsOptions(users=users))
     await server.start()
     stack.push_async_callback(server.stop, STOP_GRACE)
     servers.append(server.process)
-    return server.url()
+    return server.url(), {user.name: server.url(user.name) for user in users}
 
 
 async def _valkey(options: Options, folder: Path, stack: AsyncExitStack, servers: list[Process]) -> str:
@@ -295,12 +302,7 @@ def _port_before(description: Path) -> int:
 
 async def _roles(owner_url: str, folder: Path) -> dict[str, str]:
     """Login and password for the role of each daemon; URLs by role."""
-    passwords_file = folder / "keys" / "roles.json"
-    if passwords_file.exists():
-        passwords: dict[str, str] = json.loads(passwords_file.read_text())
-    else:
-        passwords = {role: token_urlsafe(24) for role in DATABASE_ROLES}
-        _write_private(passwords_file, json.dumps(passwords))
+    passwords = _kept_passwords(folder / "keys" / "roles.json", DATABASE_ROLES)
     connection = await asyncpg.connect(owner_url)
     try:
         for role, password in passwords.items():
@@ -310,6 +312,15 @@ async def _roles(owner_url: str, folder: Path) -> dict[str, str]:
         await connection.close()
     after_host = owner_url.partition("@")[2]
     return {role: f"postgresql://clarion_{role}:{password}@{after_host}" for role, password in passwords.items()}
+
+
+def _kept_passwords(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """A password for each name, made when it is first asked for."""
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    if lacking := [name for name in names if name not in kept]:
+        kept |= {name: token_urlsafe(24) for name in lacking}
+        _write_private(path, json.dumps(kept))
+    return {name: kept[name] for name in names}
 
 
 async def _topology(nats_url: str) -> None:
@@ -330,7 +341,7 @@ async def _bootstrap(owner_url: str, key_files: Mapping[str, Path], folder: Path
         app_id = known.get(ADMIN_APP)
         if app_id is None:
             app_id = (await admin.create_app(pool, load_wrapper(key_files["kek"]), ADMIN_APP)).app_id
-        key, secret = await admin.create_key(pool, keyfiles.load_secret(key_files["pepper"]), app_id, ["admin"])
+        key, secret = await app_keys.create_key(pool, keyfiles.load_secret(key_files["pepper"]), app_id, ["admin"])
     _write_private(path, json.dumps({"key": key.app_key, "secret": secret}))
     return key.app_key, secret
 
@@ -345,6 +356,7 @@ def _common(options: Options, endpoints: Endpoints, key_files: Mapping[str, Path
         "CLARION_PEPPER_FILE": str(key_files["pepper"]),
         "CLARION_LINK_KEY_FILE": str(key_files["link_key"]),
         "CLARION_LINK_BASE_URL": endpoints.tracker_url,
+        "CLARION_CONSOLE": "1",
         "CLARION_PEERS": json.dumps(endpoints.peers),
         "CLARION_TRACE_RATIO": str(options.trace_ratio),
         "CLARION_STOP_GRACE_SECONDS": "12",
@@ -352,6 +364,8 @@ def _common(options: Options, endpoints: Endpoints, key_files: Mapping[str, Path
         "CLARION_RETRY_BASE_SECONDS": "1",
         "CLARION_RETRY_CAP_SECONDS": "60",
         "CLARION_PROBE_AFTER_SECONDS": "1",
+        # Receivers of webhooks on this machine are what one practises with.
+        "CLARION_WEBHOOK_PRIVATE_HOSTS": "1",
     }
     if options.otlp_endpoint:
         env["CLARION_OTLP_ENDPOINT"] = options.otlp_endpoint
@@ -361,6 +375,11 @@ def _common(options: Options, endpoints: Endpoints, key_files: Mapping[str, Path
 def _database_env(daemon: str, urls: Mapping[str, str]) -> dict[str, str]:
     role = "dispatcher" if daemon in mesh.DISPATCHERS else daemon
     return {"CLARION_DATABASE_URL": urls[role]} if role in urls else {}
+
+
+def _bus_env(daemon: str, urls: Mapping[str, str]) -> dict[str, str]:
+    """A daemon's own user; one without business on the bus keeps no URL of it."""
+    return {"CLARION_NATS_URL": urls.get(daemon, "")} if urls else {}
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ ids go to the bus in the background, and what the bus does not confirm goes back
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
@@ -39,8 +39,17 @@ class Acceptor:
     """Makes notifications durable. `accept` may be called by any number of tasks."""
 
     def __init__(
-        self, pool: Pool, bus: JetStreamBus, runway: Runway, telemetry: Telemetry, *, batch: int, queue: int
+        self,
+        pool: Pool,
+        bus: JetStreamBus,
+        runway: Runway,
+        telemetry: Telemetry,
+        *,
+        batch: int,
+        queue: int,
+        app_label: Callable[[int], str] = str,
     ) -> None:
+        """`app_label`: what metrics call an app."""
         self._pool = pool
         self._bus = bus
         self._runway = runway
@@ -50,7 +59,9 @@ class Acceptor:
         self._waiting_items = 0
         self._wake = asyncio.Event()
         self._publishing: asyncio.Queue[tuple[Priority, list[UUID], list[str]]] = asyncio.Queue(PUBLISH_QUEUE)
+        self._app_label = app_label
         self._accepted = telemetry.metrics.counter(names.ACCEPTED)
+        self._by_app = telemetry.metrics.counter(names.ACCEPTED_BY_APP)
         self._commit = telemetry.metrics.histogram(names.ACCEPT_BATCH)
 
     def goes_straight(self, priority: Priority, app_id: int) -> bool:
@@ -120,6 +131,7 @@ class Acceptor:
         for item, result in zip(items, results, strict=True):
             if isinstance(result, Accepted) and result.fresh:
                 self._accepted.labels(item.priority.slug).inc()
+                self._by_app.labels(self._app_label(item.app_id)).inc()
                 if item.enqueue and not result.scheduled:
                     ids, traceparents = by_priority[item.priority]
                     ids.append(result.notification_id)

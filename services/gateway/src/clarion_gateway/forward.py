@@ -5,10 +5,13 @@ client is dropped and set anew from the token.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 
 import grpc
 
+from clarion_gateway.admission import Admission
+from clarion_gateway.open_streams import OpenStreams
 from clarion_kit import mesh
 from clarion_kit.errors import DomainError, ErrorReason, unavailable
 from clarion_kit.mesh import Method
@@ -20,6 +23,8 @@ from clarion_kit.telemetry.tracing import current_traceparent
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_STREAM_TIMEOUT_SECONDS = 300.0
 """For streams of requests, which may be long."""
+DEFAULT_WATCH_SECONDS = 900.0
+"""For streams of answers; the daemon behind ends them earlier."""
 DEADLINE_MARGIN_SECONDS = 0.05
 _PASSED_ON = frozenset({"accept-language", "baggage", "tracestate"})
 
@@ -27,11 +32,11 @@ _PASSED_ON = frozenset({"accept-language", "baggage", "tracestate"})
 class Forwarder(grpc.GenericRpcHandler):
     """Handles every public method that another daemon serves."""
 
-    def __init__(self, peers: Mapping[str, Peer]) -> None:
+    def __init__(self, peers: Mapping[str, Peer], admission: Admission, streams: OpenStreams) -> None:
         self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
         for path, method in mesh.public_methods().items():
             if method.served_by != mesh.GATEWAY:
-                self._handlers[path] = _handler(method, peers[method.served_by])
+                self._handlers[path] = _handler(method, peers[method.served_by], admission, streams)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         return self._handlers.get(handler_call_details.method)
@@ -40,16 +45,20 @@ class Forwarder(grpc.GenericRpcHandler):
         server.add_generic_rpc_handlers((self,))
 
 
-def _handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]":
+def _handler(
+    method: Method, peer: Peer, admission: Admission, streams: OpenStreams
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     if method.client_streaming:
-        return _stream_handler(method, peer)
+        return _stream_handler(method, peer, admission)
     call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = peer.channel.unary_stream(method.path)
 
-    async def forward(request: bytes, context: Context) -> AsyncIterator[bytes]:
+    async def forward(request: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+        await admission.admit(context)
         if len(request) > method.max_request_bytes:
             raise too_large(method.max_request_bytes)
         remaining: float | None = context.time_remaining()
-        timeout = DEFAULT_TIMEOUT_SECONDS if remaining is None else max(0.0, remaining - DEADLINE_MARGIN_SECONDS)
+        longest = DEFAULT_WATCH_SECONDS if method.server_streaming else DEFAULT_TIMEOUT_SECONDS
+        timeout = longest if remaining is None else max(0.0, remaining - DEADLINE_MARGIN_SECONDS)
         outgoing = call(request, timeout=timeout, metadata=_metadata(context))
         try:
             async for response in outgoing:
@@ -59,19 +68,32 @@ def _handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]
         finally:
             outgoing.cancel()
 
+    if method.server_streaming:
+
+        async def watched(request: bytes, context: Context) -> AsyncIterator[bytes]:
+            with streams.one():
+                async with aclosing(forward(request, context)) as responses:
+                    async for response in responses:
+                        streams.check(method.path, context)
+                        yield response
+
+        return grpc.unary_stream_rpc_method_handler(watched)
+
     return grpc.unary_stream_rpc_method_handler(forward)
 
 
-def _stream_handler(method: Method, peer: Peer) -> "grpc.RpcMethodHandler[bytes, bytes]":
+def _stream_handler(method: Method, peer: Peer, admission: Admission) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """Requests one by one, as the daemon takes them: none is read ahead, and each has the method's limit."""
     call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = peer.channel.stream_stream(method.path)
 
     async def forward(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        await admission.admit(context)
         oversize = False
 
         async def checked() -> AsyncIterator[bytes]:
             nonlocal oversize
             async for request in requests:
+                admission.check_network(context)
                 if len(request) > method.max_request_bytes:
                     oversize = True
                     outgoing.cancel()

@@ -8,6 +8,7 @@ from typing import Literal
 from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion_gateway import validation
 from clarion_gateway.acceptor import Acceptor
+from clarion_gateway.admission import Admission
 from clarion_gateway.templates import Templates
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
 from clarion_kit.rpc.caller import Caller
@@ -25,11 +26,14 @@ _HASH_VERSION = b"\x01"
 class Intake:
     """Accepts notifications of the contract; each on its own."""
 
-    def __init__(self, config: ConfigCache, keys: KeyRing, templates: Templates, acceptor: Acceptor) -> None:
+    def __init__(
+        self, config: ConfigCache, keys: KeyRing, templates: Templates, acceptor: Acceptor, admission: Admission
+    ) -> None:
         self._config = config
         self._keys = keys
         self._templates = templates
         self._acceptor = acceptor
+        self._admission = admission
 
     async def take(self, caller: Caller, notifications: Sequence[Notification]) -> list[Accepted | DomainError]:
         """Results in order: accepted, or why not. Raises OVERLOADED, STORAGE_FULL, LedgerUnavailable for all of them."""
@@ -47,9 +51,18 @@ class Intake:
                 prepared.append(self._prepare(caller, notification, sealer, now, traceparent))
             except DomainError as refused:
                 prepared.append(refused)
+        prepared = await self._within_quota(caller, prepared)
         items = [item for item in prepared if isinstance(item, AcceptItem)]
         results = iter(await self._acceptor.accept(items) if items else [])
         return [_answer(item, next(results)) if isinstance(item, AcceptItem) else item for item in prepared]
+
+    async def _within_quota(
+        self, caller: Caller, prepared: Sequence[AcceptItem | DomainError]
+    ) -> list[AcceptItem | DomainError]:
+        """What the key's quota of the day has no room for is refused."""
+        good = sum(isinstance(item, AcceptItem) for item in prepared)
+        refusals = iter(await self._admission.notifications(caller, good))
+        return [(next(refusals) or item) if isinstance(item, AcceptItem) else item for item in prepared]
 
     def _prepare(
         self, caller: Caller, notification: Notification, sealer: AppSealer, now: datetime, traceparent: str

@@ -20,6 +20,12 @@ def proof_of_callbacks(kind: str, settings: bytes) -> bytes:
     return json.dumps({name: document[name] for name in _PUBLIC.get(kind, ()) if name in document}).encode()
 
 
+def sender_of(settings: bytes) -> str | None:
+    """The From address of a mail account; None of a kind that names it otherwise."""
+    sender = json.loads(settings).get("from_address")
+    return sender if isinstance(sender, str) else None
+
+
 class _Discarded:
     """Receipts of a provider that is only made to check its settings."""
 

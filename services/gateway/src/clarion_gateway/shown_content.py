@@ -42,7 +42,8 @@ def _mail(mail: RenderedMail, frame: MailFrame | None) -> MailContent:
 
 
 def _body(mail: RenderedMail, frame: MailFrame) -> bytes:
-    """The frame with the mail's own values and without its open pixel, which would count as an open of this delivery."""
+    """The frame with the mail's own values, its links as the template has them, and without its open pixel: what is looked at
+    here must not count for this delivery."""
     transfer_encoding = "7bit" if frame.content_type.startswith("multipart/") else "quoted-printable"
     head = f"MIME-Version: 1.0\r\nContent-Type: {frame.content_type}\r\nContent-Transfer-Encoding: {transfer_encoding}\r\n\r\n"
     pieces = [head.encode("ascii")]
@@ -51,10 +52,23 @@ def _body(mail: RenderedMail, frame: MailFrame) -> bytes:
             case "literal":
                 pieces.append(segment.literal)
             case "slot":
-                if segment.slot >= len(mail.slots):
-                    raise Unshowable("the mail has no value for a slot of its frame")
-                pieces.append(encode(mail.slots[segment.slot]))
+                pieces.append(encode(_slot(segment.slot, mail)))
+            case "linked_slot":
+                pieces.append(encode(_slot(segment.linked_slot.slot, mail)))
+            case "link":
+                pieces.append(encode(_href(segment.link, mail)))
     return b"".join(pieces)
+
+
+def _href(link: MailFrame.Link, mail: RenderedMail) -> str:
+    pieces = link.pieces
+    return "".join(_slot(p.slot, mail) if p.WhichOneof("part") == "slot" else p.literal for p in pieces)
+
+
+def _slot(index: int, mail: RenderedMail) -> str:
+    if index >= len(mail.slots):
+        raise Unshowable("the mail has no value for a slot of its frame")
+    return mail.slots[index]
 
 
 def _text(part: MIMEPart) -> str:

@@ -7,6 +7,7 @@ from clarion_kit.daemon import Daemon
 from clarion_kit.settings import split_listen
 from clarion_kit.subjects import Subjects
 from clarion_ledger import db, durable
+from clarion_monitor.adapters.accounts import AccountsView
 from clarion_monitor.adapters.bus import BusView
 from clarion_monitor.adapters.incidents import IncidentStore
 from clarion_monitor.adapters.ledger import LedgerView
@@ -35,6 +36,7 @@ async def build(d: Daemon, s: Settings) -> None:
     watch = Watch(
         BusView(bus, Subjects(s.subject_prefix), d.clock),
         LedgerView(pool),
+        AccountsView(pool),
         incidents,
         Gauges(d.telemetry.metrics, d.clock),
         s.limits,
@@ -45,6 +47,7 @@ async def build(d: Daemon, s: Settings) -> None:
 
     d.every("bus", timedelta(seconds=s.look_seconds), watch.look_at_bus)
     d.every("backlog", timedelta(seconds=s.look_seconds), watch.look_at_backlog)
+    d.every("accounts", timedelta(seconds=s.look_seconds), watch.look_at_accounts)
     d.every("audit", timedelta(seconds=s.audit_seconds), watch.audit)
     d.every("alerts", TELL_EVERY, alerts.tell)
     d.every("forget", FORGET_EVERY, incidents.forget)

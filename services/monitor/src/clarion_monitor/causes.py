@@ -57,8 +57,8 @@ def failure_readings(causes: Iterable[Failures], limits: Limits) -> list[Reading
 
 
 def stop_readings(stops: Iterable[Stopped], limits: Limits) -> list[Reading]:
-    """A breaker may open and close again; every other stop is told at once."""
-    return [_stop_reading(stop, limits) for stop in stops]
+    """A breaker may open and close again; every other stop is told at once. One for dead addresses is an incident of those."""
+    return [_stop_reading(stop, limits) for stop in stops if stop.reason is not StopReason.DEAD_JUMP]
 
 
 def refused_reading(fault: str) -> Reading:

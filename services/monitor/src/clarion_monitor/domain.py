@@ -1,8 +1,8 @@
 """What the monitor sees, and when it warns. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from clarion_kit.vocabulary import Channel, DeliveryState
@@ -16,8 +16,11 @@ class Kind(StrEnum):
     OUTBOX_AGE = "outbox-age"
     LEDGER = "ledger"
     FAILURES = "failures"
+    PROVIDER_ERRORS = "provider-errors"
     BREAKER = "breaker"
     LANE_STOPPED = "lane-stopped"
+    TOKEN_DEATHS = "token-deaths"
+    LANE_QUALITY = "lane-quality"
     CONSUMER = "consumer"
     STREAM = "stream"
 
@@ -34,10 +37,20 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Rows of one stage and state; `age` of the oldest, zero without one."""
+    """Rows of one stage and state; `age` of the oldest, zero without one, and since when that waits."""
 
     stage: str
     state: str
+    rows: int
+    age: timedelta
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppBacklog:
+    """Rows of one app, in all stages and states."""
+
+    app: str
     rows: int
     age: timedelta
 
@@ -54,13 +67,21 @@ class Findings:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What may be before a warning is due. `failures` of one cause are too many, and so is any number of its dead letters
-    above `dead_letters`."""
+    above `dead_letters`. Rows that do not move for `standstill` stand still. Of an account's answers, a share of errors is
+    too much from `error_share` on (0-1) where there are `least_answers`; dead addresses are from `dead_addresses` on where they are
+    `dead_share` of them. `lane_quality`: percent of its weight that an SMS account should keep."""
 
     queue_age: timedelta
     backlog_age: timedelta
     dead_letters: int
-    outbox_age: timedelta = timedelta(seconds=60)
+    outbox_age: timedelta = timedelta(seconds=30)
+    standstill: timedelta = timedelta(seconds=30)
     failures: int = 20
+    error_share: float = 0.5
+    least_answers: int = 10
+    dead_addresses: int = 30
+    dead_share: float = 0.2
+    lane_quality: int = 50
     breaker_open: timedelta = timedelta(seconds=15)
     stream_fill: float = 0.9
 
@@ -70,8 +91,8 @@ class Reading:
     """A value with its limit; `subject` says of what, e.g. "queue dispatch-ios-urgent oldest seconds", and is the same in
     every reading of it. Who passes a limit without a `kind` is logged and no more.
 
-    `what` tells people what is wrong once it is, without personal data; `unit` is "s" or "". `reached`: the limit itself
-    is too much.
+    `what` tells people what is wrong once it is, without personal data; `unit` is what its figures are in, "" for a count.
+    `reached`: the limit itself is too much.
     """
 
     subject: str
@@ -113,6 +134,7 @@ STATES: tuple[tuple[str, str], ...] = (
 
 _OURS_TO_MOVE = frozenset({"ready", "enqueued", "due"})
 _PUBLISHED = frozenset({"ready", "enqueued"})
+_RESTING = frozenset({"ready", "due"})
 # Rows in other states wait for their time, a lease or a provider; the audit finds those that are overdue.
 
 
@@ -136,6 +158,37 @@ class Thresholds:
         return crossings
 
 
+@dataclass(slots=True)
+class _Standing:
+    since: datetime
+    rows: int
+    seen: float
+
+
+class Standstills:
+    """Remembers which rows wait for us, and since when none of them moved: the oldest is still the same one, and they did
+    not become fewer. A long backlog that drains is none."""
+
+    def __init__(self, after: timedelta) -> None:
+        self._after = after.total_seconds()
+        self._standing: dict[tuple[str, str], _Standing] = {}
+
+    def judge(self, backlogs: Iterable[Backlog], now: float) -> set[tuple[str, str]]:
+        """Stages and states that stand still; `now` is monotonic, in seconds."""
+        standing: dict[tuple[str, str], _Standing] = {}
+        for backlog in backlogs:
+            if backlog.state not in _RESTING or backlog.since is None or not backlog.rows:
+                continue
+            place = (backlog.stage, backlog.state)
+            known = self._standing.get(place)
+            if known is None or known.since != backlog.since or backlog.rows < known.rows:
+                known = _Standing(backlog.since, backlog.rows, now)
+            known.rows = backlog.rows
+            standing[place] = known
+        self._standing = standing
+        return {place for place, known in standing.items() if now - known.seen >= self._after}
+
+
 def queue_readings(queues: Iterable[Queue], limits: Limits) -> list[Reading]:
     return [
         Reading(
@@ -150,19 +203,28 @@ def queue_readings(queues: Iterable[Queue], limits: Limits) -> list[Reading]:
     ]
 
 
-def backlog_readings(backlogs: Iterable[Backlog], limits: Limits) -> list[Reading]:
+def backlog_readings(
+    backlogs: Iterable[Backlog], limits: Limits, standing: Collection[tuple[str, str]] = ()
+) -> list[Reading]:
+    """`standing`: what does not move at all, which may last less long."""
     return [
         Reading(
             f"backlog {backlog.stage} {backlog.state} oldest seconds",
             backlog.age.total_seconds(),
-            limits.backlog_age.total_seconds(),
+            (limits.standstill if still else limits.backlog_age).total_seconds(),
             Kind.BACKLOG_AGE,
-            f"rows wait in the ledger: {backlog.stage} {backlog.state}",
+            f"rows {'stand still' if still else 'wait'} in the ledger: {backlog.stage} {backlog.state}",
             "s",
         )
         for backlog in backlogs
         if backlog.state in _OURS_TO_MOVE
+        for still in ((backlog.stage, backlog.state) in standing,)
     ]
+
+
+def outbox_age(backlogs: Iterable[Backlog]) -> timedelta:
+    """Age of the oldest row that is committed and not published."""
+    return max((backlog.age for backlog in backlogs if backlog.state == "ready"), default=timedelta(0))
 
 
 def outbox_reading(backlogs: Iterable[Backlog], limits: Limits, *, bus_away: bool) -> Reading:

@@ -1,12 +1,14 @@
 """The monitor's gauges. What could not be read is forgotten: an old figure would look like a good one."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from clarion_kit.clock import Clock
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import Channel
-from clarion_monitor.domain import Backlog, Findings, Kind, Queue
+from clarion_monitor.accounts import AccountsLook
+from clarion_monitor.domain import AppBacklog, Backlog, Findings, Kind, Queue, outbox_age
 from clarion_monitor.stalls import Stall
 
 
@@ -20,6 +22,12 @@ class Gauges:
         self._queue_age = metrics.gauge(names.QUEUE_AGE)
         self._rows = metrics.gauge(names.BACKLOG)
         self._rows_age = metrics.gauge(names.BACKLOG_AGE)
+        self._outbox = metrics.gauge(names.OUTBOX_AGE)
+        self._app_rows = metrics.gauge(names.APP_BACKLOG)
+        self._app_age = metrics.gauge(names.APP_BACKLOG_AGE)
+        self._account_state = metrics.gauge(names.ACCOUNT_STATE)
+        self._answers = metrics.gauge(names.ACCOUNT_ANSWERS)
+        self._quality = metrics.gauge(names.LANE_QUALITY)
         self._dead_letters = metrics.gauge(names.DEAD_LETTERS)
         self._unaccounted = metrics.gauge(names.INVARIANT)
         self._stuck = metrics.gauge(names.STUCK)
@@ -34,13 +42,33 @@ class Gauges:
             self._queue_age.labels(queue.lane).set(queue.age.total_seconds())
         self._looked("bus")
 
-    def show_backlog(self, backlogs: Iterable[Backlog], dead_letters: Mapping[Channel, int]) -> None:
+    def show_backlog(
+        self, backlogs: Sequence[Backlog], by_app: Iterable[AppBacklog], dead_letters: Mapping[Channel, int]
+    ) -> None:
         for backlog in backlogs:
             self._rows.labels(backlog.stage, backlog.state).set(backlog.rows)
             self._rows_age.labels(backlog.stage, backlog.state).set(backlog.age.total_seconds())
         for channel, count in dead_letters.items():
             self._dead_letters.labels(channel.slug).set(count)
+        self._outbox.set(outbox_age(backlogs).total_seconds())
+        for gauge in (self._app_rows, self._app_age):
+            gauge.clear()
+        for app in by_app:
+            self._app_rows.labels(app.app).set(app.rows)
+            self._app_age.labels(app.app).set(app.age.total_seconds())
         self._looked("ledger")
+
+    def show_accounts(self, look: AccountsLook) -> None:
+        self.forget_accounts()
+        for account in look.states:
+            labels = (account.app, account.name, account.channel.slug, account.provider, account.state)
+            self._account_state.labels(*labels).set(1)
+        for one in look.answers:
+            for answer, count in (("good", one.good), ("failed", one.failed), ("dead", one.dead)):
+                self._answers.labels(one.app, one.name, answer).set(count)
+        for quality in look.quality:
+            self._quality.labels(quality.app, quality.name, quality.country).set(quality.factor / 100)
+        self._looked("accounts")
 
     def show_audit(self, findings: Findings) -> None:
         for name, count in findings.checks.items():
@@ -62,7 +90,12 @@ class Gauges:
             gauge.clear()
 
     def forget_backlog(self) -> None:
-        for gauge in (self._rows, self._rows_age, self._dead_letters):
+        for gauge in (self._rows, self._rows_age, self._dead_letters, self._app_rows, self._app_age):
+            gauge.clear()
+        self._outbox.set(math.nan)
+
+    def forget_accounts(self) -> None:
+        for gauge in (self._account_state, self._answers, self._quality):
             gauge.clear()
 
     def forget_audit(self) -> None:

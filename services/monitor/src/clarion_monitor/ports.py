@@ -7,8 +7,9 @@ from typing import Protocol
 
 from clarion_kit.errors import Unavailable
 from clarion_kit.vocabulary import Channel
+from clarion_monitor.accounts import AccountsLook
 from clarion_monitor.causes import Failures, Stopped, StreamState
-from clarion_monitor.domain import Backlog, Findings, Kind, Queue, Reading
+from clarion_monitor.domain import AppBacklog, Backlog, Findings, Kind, Queue, Reading
 from clarion_monitor.notices import Notice
 from clarion_monitor.stalls import Consumer, Stall
 
@@ -47,6 +48,10 @@ class Ledger(Protocol):
         """States that have rows. Raises Unavailable."""
         ...
 
+    async def backlog_by_app(self) -> list[AppBacklog]:
+        """Apps that have rows, most first; bounded. Raises Unavailable."""
+        ...
+
     async def dead_letters(self) -> Mapping[Channel, int]:
         """Channels that have dead letters which were not redriven. Raises Unavailable."""
         ...
@@ -61,6 +66,14 @@ class Ledger(Protocol):
 
     async def audit(self) -> Findings:
         """What is wrong with what happened since the last look, and still wrong of earlier ones. Raises Unavailable."""
+        ...
+
+
+class Accounts(Protocol):
+    """Provider accounts, as the ledger knows them."""
+
+    async def look(self, window: timedelta) -> AccountsLook:
+        """How they stand, and what they answered lately, within the window. Raises Unavailable."""
         ...
 
 

@@ -17,14 +17,25 @@ class Settings(Common):
     nats_url: SecretStr = Field(description="nats:// or tls:// URLs, comma separated.")
     look_seconds: float = Field(5.0, ge=0.1, le=300, description="Pause between two looks at the bus and the backlog.")
     audit_seconds: float = Field(10.0, ge=0.1, le=3600, description="Pause between two steps of the audit.")
-    warn_queue_seconds: float = Field(60.0, gt=0, description="Alert where a message on the bus is older.")
+    warn_queue_seconds: float = Field(30.0, gt=0, description="Alert where a message on the bus is older.")
     warn_backlog_seconds: float = Field(300.0, gt=0, description="Alert where a row waits longer to be moved by us.")
-    warn_outbox_seconds: float = Field(60.0, gt=0, description="Alert where a row waits longer while the bus is away.")
+    warn_standstill_seconds: float = Field(
+        30.0, gt=0, description="Alert where none of the rows that wait for us moves for so long."
+    )
+    warn_outbox_seconds: float = Field(30.0, gt=0, description="Alert where a row waits longer while the bus is away.")
     warn_dead_letters: int = Field(
         0, ge=0, description="Alert where one cause makes more within the window; log where a channel has more."
     )
     warn_failures: int = Field(20, ge=1, description="Alert where one cause makes so many failures within the window.")
-    failure_window_seconds: float = Field(300.0, ge=1, le=3600, description="The window of the two above.")
+    warn_error_share: float = Field(0.5, gt=0, le=1, description="Alert where an account fails so much of 10 or more.")
+    warn_dead_addresses: int = Field(
+        30, ge=1, description="Alert where an account calls so many addresses dead, if they are the share below."
+    )
+    warn_dead_share: float = Field(0.2, gt=0, le=1, description="Share of an account's answers that is too much.")
+    failure_window_seconds: float = Field(300.0, ge=1, le=3600, description="The window of the five above.")
+    warn_lane_quality: int = Field(
+        50, ge=0, le=100, description="Alert where an SMS account keeps less percent of its weight in a country."
+    )
     recover_seconds: float = Field(60.0, ge=0, le=3600, description="A cause unseen for so long is over.")
     remind_seconds: float = Field(3600.0, ge=3600, description="Pause between two messages that something goes on.")
     runbook_url: str = Field("", pattern=r"^(https?://[^\s#]+)?$", description="Page with an anchor for each alert.")
@@ -84,7 +95,12 @@ class Settings(Common):
             backlog_age=timedelta(seconds=self.warn_backlog_seconds),
             dead_letters=self.warn_dead_letters,
             outbox_age=timedelta(seconds=self.warn_outbox_seconds),
+            standstill=timedelta(seconds=self.warn_standstill_seconds),
             failures=self.warn_failures,
+            error_share=self.warn_error_share,
+            dead_addresses=self.warn_dead_addresses,
+            dead_share=self.warn_dead_share,
+            lane_quality=self.warn_lane_quality,
         )
 
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from clarion_kit.clock import Clock
 from clarion_kit.errors import Unavailable
-from clarion_monitor import causes, domain, stalls
-from clarion_monitor.domain import Kind, Limits, Reading, Thresholds
+from clarion_monitor import accounts, causes, domain, stalls
+from clarion_monitor.domain import Kind, Limits, Reading, Standstills, Thresholds
 from clarion_monitor.gauges import Gauges
-from clarion_monitor.ports import Bus, BusRefuses, Incidents, Ledger
+from clarion_monitor.ports import Accounts, Bus, BusRefuses, Incidents, Ledger
 from clarion_monitor.stalls import Stall, Stalls
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ class Watch:
         self,
         bus: Bus,
         ledger: Ledger,
+        provider_accounts: Accounts,
         incidents: Incidents,
         gauges: Gauges,
         limits: Limits,
@@ -34,6 +35,7 @@ class Watch:
     ) -> None:
         self._bus = bus
         self._ledger = ledger
+        self._accounts = provider_accounts
         self._incidents = incidents
         self._gauges = gauges
         self._limits = limits
@@ -42,6 +44,7 @@ class Watch:
         self._stalled_after = stalled_after
         self._stalls = Stalls(stalled_after)
         self._streams = causes.Streams()
+        self._standstills = Standstills(limits.standstill)
         self._thresholds: dict[Kind | None, Thresholds] = {kind: Thresholds() for kind in (None, *Kind)}
         self._bus_away = False
 
@@ -69,23 +72,37 @@ class Watch:
     async def look_at_backlog(self) -> None:
         try:
             backlog = domain.every_state(await self._ledger.backlog())
+            by_app = await self._ledger.backlog_by_app()
             letters = domain.every_channel(await self._ledger.dead_letters())
-            failures = await self._ledger.failures(self._failure_window)
-            stops = await self._ledger.stops()
         except Unavailable:
             self._gauges.forget_backlog()
             raise
-        self._gauges.show_backlog(backlog, letters)
+        self._gauges.show_backlog(backlog, by_app, letters)
         self._warn(None, domain.dead_letter_readings(letters, self._limits))
-        await self._settle(Kind.BACKLOG_AGE, domain.backlog_readings(backlog, self._limits))
+        standing = self._standstills.judge(backlog, self._clock.monotonic())
+        await self._settle(Kind.BACKLOG_AGE, domain.backlog_readings(backlog, self._limits, standing))
         outbox = domain.outbox_reading(backlog, self._limits, bus_away=self._bus_away)
         await self._settle(Kind.OUTBOX_AGE, [outbox])
-        # Failures before breakers: of one trouble of one account only the first is told.
+        self._gauges.show_incidents(await self._incidents.open_by_kind())
+
+    async def look_at_accounts(self) -> None:
+        try:
+            # Failures last: what shows in the answers also shows there, with its code.
+            look = await self._accounts.look(self._failure_window)
+            stops = await self._ledger.stops()
+            failures = await self._ledger.failures(self._failure_window)
+        except Unavailable:
+            self._gauges.forget_accounts()
+            raise
+        self._gauges.show_accounts(look)
+        # And first here: of one trouble of one account only the first is told.
         await self._settle(Kind.FAILURES, causes.failure_readings(failures, self._limits))
         stopped = causes.stop_readings(stops, self._limits)
         for kind in (Kind.LANE_STOPPED, Kind.BREAKER):
             await self._settle(kind, [reading for reading in stopped if reading.kind is kind])
-        self._gauges.show_incidents(await self._incidents.open_by_kind())
+        await self._settle(Kind.PROVIDER_ERRORS, accounts.error_readings(look.answers, self._limits))
+        await self._settle(Kind.TOKEN_DEATHS, accounts.death_readings(look.answers, stops, self._limits))
+        await self._settle(Kind.LANE_QUALITY, accounts.quality_readings(look.quality, self._limits))
 
     async def audit(self) -> None:
         try:

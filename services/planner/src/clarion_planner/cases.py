@@ -21,7 +21,7 @@ from clarion_ledger.config import CategoryRule
 from clarion_ledger.deferral import Denied, over_cap, quiet_hours
 from clarion_ledger.ids import delivery_id
 from clarion_ledger.planning import PlannedDelivery, ToPlan
-from clarion_ledger.rests import DigestWindow, EscalationStep, Rest
+from clarion_ledger.rests import UNTIL_APP_RECEIPT, DigestWindow, EscalationStep, Rest
 from clarion_planner.content import literal_contents, sms_segments
 from clarion_planner.domain import (
     Candidate,
@@ -76,6 +76,7 @@ class Case:
     candidates: list[Candidate]
     suppressed: list[Suppressed]
     template_version: int | None = None
+    track_links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +313,14 @@ def planned(one: Decided, content: bytes) -> PlannedDelivery:
         hint=candidate.address.hint,
         rest=one.rest,
         ask_again_at=None if case.job.category.critical else case.recipient.quiet_from,
-        escalation=EscalationStep(routed.step, escalation.until, escalation.after) if escalation else None,
+        escalation=_step(routed.step, escalation, case.job.category) if escalation else None,
         digest=case.job.digest,
     )
+
+
+def _step(step: int, escalation: Escalation, category: CategoryRule) -> EscalationStep:
+    said_by_app = category.app_receipts and escalation.until == EscalateUntil.ESCALATE_UNTIL_DELIVERED
+    return EscalationStep(step, UNTIL_APP_RECEIPT if said_by_app else escalation.until, escalation.after)
 
 
 def suppressed_delivery(case: Case, suppressed: Suppressed, candidate: Candidate | None = None) -> PlannedDelivery:

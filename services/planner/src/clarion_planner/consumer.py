@@ -15,6 +15,7 @@ from clarion_kit.bus import Batch, BusUnavailable, JetStreamBus, Verdict
 from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.subjects import Lane, Stream
 from clarion_kit.telemetry import names
+from clarion_kit.telemetry.metrics import exemplar
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import BatchSpans
 from clarion_kit.vocabulary import Channel, Priority
@@ -101,7 +102,8 @@ class PlanConsumer:
             written = await self._write(plans)
             now = datetime.now(UTC)
             for plan in written:
-                self._age.labels(priority.slug).observe((now - plan.source.accepted_at).total_seconds())
+                age = (now - plan.source.accepted_at).total_seconds()
+                self._age.labels(priority.slug).observe(age, exemplar(plan.source.traceparent))
             await self.hand_on(written, priority)
 
     async def hand_on(self, written: Sequence[Plan], priority: Priority) -> None:

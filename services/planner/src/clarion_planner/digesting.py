@@ -22,10 +22,10 @@ from clarion_ledger.db import Pool
 from clarion_ledger.digests import MAX_ITEMS, Carrier, DueWindow, EndedMember, Member
 from clarion_ledger.keys import KeyRing
 from clarion_planner.cases import with_digest
-from clarion_planner.content import Links, excess, finished_mail
-from clarion_planner.domain import Content, GateNote
+from clarion_planner.content import Links, Own, excess, finished_mail, finished_push
+from clarion_planner.domain import PUSH, GateNote
 from clarion_planner.gates import trail
-from clarion_planner.ports import RenderQuery, Templates
+from clarion_planner.ports import RenderedTemplate, RenderQuery, Templates
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +83,8 @@ class Digests:
         queries = [closing.query for closing in closings if closing.query is not None]
         rendered = iter(await self._templates.render(queries) if queries else [])
         for closing in closings:
-            contents = next(rendered).contents if closing.query is not None else {}
-            carriers = [
-                Carrier(member.delivery_id, self._content(closing, member, contents.get(member.channel)))
-                for member in closing.going
-            ]
+            answer = next(rendered) if closing.query is not None else RenderedTemplate(0, {})
+            carriers = [Carrier(member.delivery_id, self._content(closing, member, answer)) for member in closing.going]
             merged = [_merged(member, closing.going) for member in closing.window.members[len(closing.going) :]]
             closed += await digests.close(self._pool, closing.window.digest_id, carriers, merged)
         return closed
@@ -114,8 +111,9 @@ class Digests:
             query = _query(window, going, newest, [one for one in read if one is not None], len(by_notification))
         return _Closing(window, category, sealer, going, newest, query)
 
-    def _content(self, closing: _Closing, member: Member, content: Content | None) -> bytes | None:
+    def _content(self, closing: _Closing, member: Member, answer: RenderedTemplate) -> bytes | None:
         """Sealed; None: as it was planned."""
+        content = answer.contents.get(member.channel)
         if content is None or content.failure or closing.newest is None:
             if content is not None and content.failure:
                 log.warning("a digest goes as its newest notification: %s", content.failure)
@@ -124,17 +122,19 @@ class Digests:
         lane = self._config.snapshot.lanes.get(member.lane_id)
         if lane is not None and excess(lane.kind, member.channel, rendered, member.delivery_id):
             return None
+        own = Own(
+            closing.category,
+            member.delivery_id,
+            member.channel,
+            member.template_version,
+            member.country,
+            answer.track_links,
+        )
         if member.channel is Channel.EMAIL:
-            rendered = finished_mail(
-                rendered,
-                closing.newest.attachments,
-                self._links,
-                closing.category,
-                member.delivery_id,
-                closing.window.recipient_ref,
-                member.template_version,
-                member.country,
-            )
+            recipient_ref = closing.window.recipient_ref
+            rendered = finished_mail(rendered, closing.newest.attachments, self._links, own, recipient_ref)
+        elif member.channel in PUSH and lane is not None:
+            rendered = finished_push(rendered, lane.kind, self._links, own)
         return closing.sealer.seal("delivery", member.delivery_id.bytes, "content", rendered)
 
 

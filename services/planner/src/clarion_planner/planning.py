@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion_kit.errors import DomainError, Unavailable
+from clarion_kit.number_hint import read_hint
 from clarion_kit.sealing import Unsealable, recipient_reference
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
@@ -50,8 +51,8 @@ from clarion_planner.cases import (
     wanted_channels,
     wanted_of,
 )
-from clarion_planner.content import Links, excess, finished_mail, literal_contents
-from clarion_planner.domain import Candidate, Closed, Content, GateNote, Recipient, Suppressed, decide
+from clarion_planner.content import Links, Own, excess, finished_mail, finished_push, literal_contents
+from clarion_planner.domain import PUSH, Candidate, Closed, Content, GateNote, Recipient, Suppressed, decide
 from clarion_planner.gates import trail
 from clarion_planner.ports import Budgets, CapAnswer, Caps, Preferences, RenderQuery, ResolveQuery, Templates
 from clarion_planner.timing import not_before
@@ -152,7 +153,7 @@ class Planning:
         ]
 
     async def _job(self, source: ToPlan) -> Job:
-        sealer = await self._keys.sealer(source.app_id)
+        sealer = await self._keys.sealer(source.app_id, source.payload)
         payload = sealer.open("notification", source.event_id.encode(), "payload", source.payload)
         return await self.job(source, Notification.FromString(payload))
 
@@ -209,6 +210,7 @@ class Planning:
             if key is not None:
                 contents = rendered[key].contents
                 case.template_version = rendered[key].version or None
+                case.track_links = rendered[key].track_links
             elif case.job.notification.WhichOneof("body") == "content":
                 contents = literal_contents(case.job.notification.content)
             if not allowed_channels(case.job):
@@ -226,7 +228,7 @@ class Planning:
         routed: list[Routed] = []
         for case, candidate, lane_id in await self._route(cases):
             id_ = derived_id(case, candidate.channel, candidate)
-            closed = self._unsendable(candidate, lane_id, id_)
+            closed = self._foreign(case, candidate) or self._unsendable(candidate, lane_id, id_)
             if lane_id is None or closed is not None:
                 gone = Suppressed(candidate.channel, closed or Closed(Gate.ROUTE, Reason.NO_ROUTE))
                 deliveries[case.job.source.notification_id].append(suppressed_delivery(case, gone, candidate))
@@ -240,6 +242,18 @@ class Planning:
             content = self._sealed(one.routed) if one.end is None else b""
             deliveries[job.source.notification_id].append(planned(one, content))
         return deliveries
+
+    def _foreign(self, case: Case, candidate: Candidate) -> Closed | None:
+        """An SMS to a number of a country that the app may not send to; its own country decides where the number's is not
+        known."""
+        allowed = self._config.snapshot.sms_countries.get(case.job.source.app_id)
+        if allowed is None or candidate.channel is not Channel.SMS:
+            return None
+        hint = read_hint(candidate.address.hint)
+        country = hint.region if hint is not None else case.recipient.country
+        if country in allowed:
+            return None
+        return Closed(Gate.ROUTE, Reason.COUNTRY_NOT_ALLOWED, f"SMS to {country or 'an unknown country'}")
 
     def _unsendable(self, candidate: Candidate, lane_id: int | None, id_: UUID) -> Closed | None:
         """Why the account that was chosen cannot take it."""
@@ -297,17 +311,19 @@ class Planning:
         case, candidate = one.case, one.candidate
         job = case.job
         content = candidate.content.rendered
+        own = Own(
+            job.category,
+            one.delivery_id,
+            candidate.channel,
+            case.template_version,
+            case.recipient.country,
+            case.track_links,
+        )
         if candidate.channel is Channel.EMAIL:
-            content = finished_mail(
-                content,
-                job.notification.attachments,
-                self._links,
-                job.category,
-                one.delivery_id,
-                UUID(bytes=case.recipient.ref),
-                case.template_version,
-                case.recipient.country,
-            )
+            recipient_ref = UUID(bytes=case.recipient.ref)
+            content = finished_mail(content, job.notification.attachments, self._links, own, recipient_ref)
+        elif candidate.channel in PUSH:
+            content = finished_push(content, self._config.snapshot.lanes[one.lane_id].kind, self._links, own)
         return job.sealer.seal("delivery", one.delivery_id.bytes, "content", content)
 
     async def _route(self, cases: Sequence[Case]) -> list[tuple[Case, Candidate, int | None]]:

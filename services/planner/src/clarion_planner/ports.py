@@ -52,10 +52,11 @@ class RenderQuery:
 
 @dataclass(frozen=True, slots=True)
 class RenderedTemplate:
-    """`contents` has None for a channel the template has no body for."""
+    """`contents` has None for a channel the template has no body for. `track_links`: its links tell of clicks."""
 
     version: int
     contents: dict[Channel, Content | None]
+    track_links: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ async def build(d: Daemon, s: Settings) -> None:
     d.every("bounces", PRUNE_EVERY, suppressions.prune)
     d.every("erasures", ERASE_EVERY, people.finish_erasures)
     d.every("erased", PRUNE_EVERY, people.forget_erased)
-    d.ready_when(postgres=durable.Ready(pool, "preference.erasure", production=s.production))
+    d.ready_when(postgres=durable.Ready(pool, "ledger.wall", production=s.production))
     d.serve(
         partial(
             recipient_grpc.add_RecipientServiceServicer_to_server, RecipientRpc(PostgresDirectory(pool, keys), people)

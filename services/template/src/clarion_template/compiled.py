@@ -4,7 +4,7 @@ Bodies are compiled when first needed: of 64 locales most stay untouched in one 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 from clarion.internal.content.v1.rendered_pb2 import MailFrame, Rendered
 from clarion.template.v1.template_service_pb2 import Template
 from clarion.types.v1.content_pb2 import Content, MailContent, PushContent
+from clarion_channels.mail.anchors import with_links
 from clarion_channels.mail.frame import Marker, build_frame, frame_sha256
 from clarion_channels.mail.frame import Part as FramePart
 from clarion_channels.template_data import faults_of
@@ -118,7 +119,7 @@ class SmsBody:
 class MailBody:
     """A mail: its frame, which is stored once, and the slots of each message."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, tracking: "Tracking") -> None:
         self.sheet = sheet
         fields = sheet.fields
         text = fields.get("text", ())
@@ -127,7 +128,9 @@ class MailBody:
         subject = sum(isinstance(part, int) for part in fields["subject"])
         self._in_text = in_text
         self._html_from = in_text + subject
-        self.frame: MailFrame = build_frame(text, _with_pixel(_shifted(html, -subject)) if html else ())
+        self.frame: MailFrame = build_frame(
+            text, tracking.of(_shifted(html, -subject), {n - subject for n in sheet.linked})
+        )
         self.frame_sha256 = frame_sha256(self.frame)
 
     def render(self, data: Data, rendered: Rendered, zone: str = "") -> None:
@@ -164,7 +167,26 @@ def _shifted(parts: Sequence[Part], by: int) -> tuple[Part, ...]:
     return tuple(part if isinstance(part, str) else part + by for part in parts)
 
 
-def _with_pixel(html: Sequence[Part]) -> list[FramePart]:
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """What of a mail is tracked."""
+
+    links: bool
+    opens: bool
+
+    @classmethod
+    def of_template(cls, template: Template) -> "Tracking":
+        return cls(template.track_links, template.track_opens or not template.HasField("track_opens"))
+
+    def of(self, html: Sequence[Part], linked: Collection[int]) -> list[FramePart]:
+        """The parts of an HTML body with the marks of what is tracked; `linked`: slots that may hold links."""
+        if not html:
+            return []
+        parts: list[FramePart] = with_links(html, linked) if self.links else [*html]
+        return _with_pixel(parts) if self.opens else parts
+
+
+def _with_pixel(html: Sequence[FramePart]) -> list[FramePart]:
     """The open pixel goes before the last literal </body>, else to the end."""
     for index in range(len(html) - 1, -1, -1):
         part = html[index]
@@ -244,7 +266,7 @@ class CompiledVersion:
         content = self._contents[locale]
         sheet = Sheet(self._environment, f"{locale}/{kind.value}", texts_of(content, kind))
         if kind is Kind.MAIL:
-            return MailBody(sheet)
+            return MailBody(sheet, Tracking.of_template(self.template))
         return PushBody(sheet, content.push) if kind is Kind.PUSH else SmsBody(sheet)
 
 

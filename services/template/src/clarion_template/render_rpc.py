@@ -46,6 +46,7 @@ class RenderRpc(TemplateServiceServicer):
     def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
         self._catalog = catalog
         self._rendered = metrics.counter(names.RENDERED)
+        self._duration = metrics.histogram(names.RENDER_DURATION)
 
     async def Render(self, request: pb.RenderRequest, context: _Context) -> pb.RenderResponse:
         items = request.items
@@ -60,11 +61,13 @@ class RenderRpc(TemplateServiceServicer):
         counts: dict[tuple[int, str], int] = {}
         resumed = time.monotonic()
         for item in items:
-            if time.monotonic() - resumed > _SLICE_SECONDS:
+            started = time.monotonic()
+            if started - resumed > _SLICE_SECONDS:
                 await asyncio.sleep(0)
-                resumed = time.monotonic()
+                started = resumed = time.monotonic()
             answer = response.items.add()
             _render_item(item, versions[item.app_id, item.template, item.version], answer)
+            self._duration.observe(time.monotonic() - started)
             for content in answer.channels:
                 result = "ok" if content.HasField("content") else _result(content)
                 counts[content.channel, result] = counts.get((content.channel, result), 0) + 1
@@ -123,6 +126,7 @@ def _render_item(item: pb.RenderRequest.Item, compiled: CompiledVersion | None, 
         _refuse(item, answer, ErrorReason.LOCALE_NOT_FOUND, "no body in that locale or its fallbacks")
         return
     answer.locale = compiled.locales[locale]
+    answer.track_links = compiled.template.track_links
     try:
         data = compiled.data(item.data)
     except RenderFault as fault:

@@ -1,4 +1,4 @@
-"""The pages of the tracker: the open pixel and the health page; everything else is not here (yet)."""
+"""The pages of the tracker: the open pixel and the health page; everything else is not here."""
 
 import base64
 import re
@@ -7,20 +7,16 @@ from collections.abc import Callable
 from prometheus_client import Counter
 
 from clarion_kit.links import verify_open
-from clarion_tracker.opens import KIND, OpenQueue
+from clarion_tracker.activity_queue import ActivityQueue
+from clarion_tracker.machines import says_so
 from clarion_tracker.ports import Reply, Request
+
+KIND = "open"
 
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 """A transparent image of 1 by 1, 43 bytes."""
 
 _PIXEL = re.compile(r"/o/([^/]*)\.gif")
-# Scanners and libraries that name themselves. The image proxies of Gmail and Yahoo fetch when a person opens and do
-# count; the proxies of Apple Mail Privacy fetch without one and cannot be told from a person.
-_MACHINE = re.compile(
-    r"(?<!cu)bot\b|crawl|spider|scanner|preview|headless|curl/|wget/|python|go-http-client|libwww|okhttp|"
-    r"barracuda|mimecast|proofpoint",
-    re.IGNORECASE,
-)
 _READ = ("GET", "HEAD")
 _NOT_STORED = {"cache-control": "no-store"}
 
@@ -28,9 +24,9 @@ _NOT_STORED = {"cache-control": "no-store"}
 class Pages:
     """Answers requests. Without a key every token is invalid; `stopping` turns the health page."""
 
-    def __init__(self, key: bytes | None, opens: OpenQueue, counter: Counter, stopping: Callable[[], bool]) -> None:
+    def __init__(self, key: bytes | None, queue: ActivityQueue, counter: Counter, stopping: Callable[[], bool]) -> None:
         self._key = key
-        self._opens = opens
+        self._queue = queue
         self._counter = counter
         self._stopping = stopping
 
@@ -49,7 +45,5 @@ class Pages:
         link = verify_open(self._key, token) if self._key is not None else None
         if link is None:
             self._counter.labels(KIND, "invalid").inc()
-        elif request.method == "HEAD" or _MACHINE.search(request.user_agent):
-            self._counter.labels(KIND, "machine").inc()
         else:
-            self._opens.offer(link.delivery_id)
+            self._queue.offer_open(link, machine=says_so(request))

@@ -3,14 +3,15 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
 from clarion_kit.vocabulary import Channel, Receipt
-from clarion_tracker.funnel import Funnel
+from clarion_tracker.activity import Activity, AppEvent
 from clarion_tracker.inbound import AddressNews, DeliveryReceipt, InboundRow, Reading, Segment, Settled, Target
 from clarion_tracker.quality import Judged, Standing, Tally
+from clarion_tracker.statistics import Counted, Query
 from clarion_tracker.wish_page import Change, Offered, Wanted
 
 
@@ -43,6 +44,32 @@ class Deliveries(Protocol):
 
     async def targets(self, delivery_ids: Collection[UUID]) -> Mapping[UUID, Target]:
         """Those that exist. Raises Unavailable."""
+        ...
+
+
+class Activities(Protocol):
+    """What was done with deliveries."""
+
+    async def note(self, done: Mapping[Activity, int]) -> None:
+        """Each with how often; durable once it returns. Raises Unavailable."""
+        ...
+
+    async def too_soon(self, clicked: Mapping[UUID, timedelta]) -> Collection[UUID]:
+        """Of deliveries that were clicked so long ago, those that were handed over less than a second before, or not at
+        all. Raises Unavailable."""
+        ...
+
+    async def keep(self, kept: timedelta) -> None:
+        """Make room for days to come and forget those older than `kept`. Raises Unavailable."""
+        ...
+
+
+class AppEvents(Protocol):
+    """Where what apps tell rests."""
+
+    async def store(self, events: Sequence[AppEvent]) -> int:
+        """Returns after the COMMIT, all or none; gives how many are new. Raises Unavailable, and DomainError
+        STORAGE_FULL."""
         ...
 
 
@@ -155,10 +182,38 @@ class Arrivals(Protocol):
 
 
 class Statistics(Protocol):
-    """Counts of an app."""
+    """Counts of apps."""
 
-    async def funnel(self, app_id: int, since: datetime, until: datetime) -> Funnel:
-        """Raises Unavailable."""
+    async def count(self, query: Query) -> Counted:
+        """Groups in the order of their keys. Raises Unavailable, DomainError INVALID_FIELD where they are too many."""
+        ...
+
+
+class Names(Protocol):
+    """Names of apps, categories and provider accounts; each method raises Unavailable before they were read."""
+
+    def app(self, app_id: int) -> str:
+        """Its name, empty where it is not known."""
+        ...
+
+    def category(self, category_id: int) -> str:
+        """Its name, empty where it is not known."""
+        ...
+
+    def provider(self, lane_id: int) -> str:
+        """An account's name, empty where it is not known."""
+        ...
+
+    def app_id(self, name: str) -> int | None:
+        """The app of that name."""
+        ...
+
+    def categories(self, apps: Collection[int] | None, name: str) -> Sequence[int]:
+        """The categories of that name of some apps, None: of all."""
+        ...
+
+    def providers(self, apps: Collection[int] | None, name: str) -> Sequence[int]:
+        """The accounts of that name of some apps, None: of all."""
         ...
 
 

@@ -9,11 +9,11 @@ prolongs what is still in hand.
 import asyncio
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from clarion_channels.engine.dead import DeadAddress
 from clarion_channels.engine.failover import Failover
 from clarion_channels.engine.lanes import Lane, LaneDeleted, Lanes, LaneUnusable
 from clarion_channels.engine.lease import LeaseKey, Leases, lease_key
+from clarion_channels.engine.meters import Meters
 from clarion_channels.engine.outcomes import (
     ABANDONED,
     MAX_CODE,
@@ -53,12 +54,12 @@ from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.sealing import Unsealable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.telemetry.tracing import BatchSpans
+from clarion_kit.telemetry.tracing import BatchSpans, attempt_span
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority, StopReason
+from clarion_ledger.app_labels import AppLabels
 from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool
 from clarion_ledger.dispatching import MAX_CLAIM_BYTES, Claimed, Record, claim, claim_held
-from clarion_ledger.ids import timestamp_ms
 from clarion_ledger.keys import KeyRing
 
 log = logging.getLogger(__name__)
@@ -112,12 +113,7 @@ class DispatchEngine:
         self._random = random or Random()
         self._capacity = Capacity(capacity)
         self._tracing = telemetry.tracing
-        self._attempts = telemetry.metrics.counter(names.ATTEMPTS)
-        self._terminal = telemetry.metrics.counter(names.TERMINAL)
-        self._age = telemetry.metrics.histogram(names.DELIVERY_AGE)
-        self._in_flight = telemetry.metrics.gauge(names.LANE_IN_FLIGHT)
-        self._stopped = telemetry.metrics.gauge(names.LANE_STOPPED)
-        self._limits = telemetry.metrics.gauge(names.LANE_LIMIT)
+        self._meters = Meters(channel, telemetry.metrics, AppLabels(config))
         self._failover = Failover(channel, config, lanes, self._random)
         self._recorder = Recorder(pool, self._recorded)
         self._stops = Stops(pool, lanes)
@@ -154,14 +150,7 @@ class DispatchEngine:
 
     async def show_lanes(self) -> None:
         """Bring the gauges of the lanes up to date."""
-        open_now, limits, stopped = Counter[str](), Counter[str](), Counter[str]()
-        for lane in self._lanes.all():
-            open_now[lane.config.kind] += lane.in_flight
-            limits[lane.config.kind] += lane.protection.limit
-            stopped[lane.config.kind] += int(lane.stop is not None)
-        for gauge, counts in ((self._in_flight, open_now), (self._limits, limits), (self._stopped, stopped)):
-            for kind, count in counts.items():
-                gauge.labels(self._channel.slug, kind).set(count)
+        self._meters.show(self._lanes.all())
 
     async def look_at_stops(self) -> None:
         """Learn which lanes are stopped, try those that are due, end what was held too long. Raises LedgerUnavailable."""
@@ -313,7 +302,7 @@ class DispatchEngine:
         self, delivery: Claimed, lane: Lane, spans: BatchSpans, trial: list[Outcome] | None
     ) -> _Open | None:
         try:
-            sealer = await self._keys.sealer(delivery.app_id)
+            sealer = await self._keys.sealer(delivery.app_id, delivery.address, delivery.content)
             address = Address.FromString(sealer.open("address", delivery.address_id.bytes, "address", delivery.address))
             content = Rendered.FromString(
                 sealer.open("delivery", delivery.delivery_id.bytes, "content", delivery.content)
@@ -339,10 +328,10 @@ class DispatchEngine:
         claimed, lane = one.claimed, one.lane
         outcome = result.outcome.name.lower()
         lane.outcomes[outcome] += 1
-        self._attempts.labels(self._channel.slug, lane.config.kind, outcome).inc()
         elapsed = time.monotonic() - one.started
         self._protect(one, result, elapsed)
         decision, next_lane = self._decided(one, result)
+        self._meters.answered(lane.config.kind, result, decision.state, elapsed, one.context)
         keys = receipt_keys(lane.config.lane_id, result)
         self._put(
             Record(
@@ -379,8 +368,14 @@ class DispatchEngine:
                     names.Attr.OUTCOME: outcome,
                     names.Attr.DELIVERY_ID: str(claimed.delivery_id),
                     names.Attr.NOTIFICATION_ID: str(claimed.notification_id),
+                    names.Attr.ATTEMPT: claimed.attempt,
                 },
                 error=None if result.outcome is Outcome.ACCEPTED else result.code or outcome,
+                link=attempt_span(one.context, claimed.delivery_id, claimed.attempt - 1)
+                if claimed.attempt > 1
+                else None,
+                # A trial gives its attempt back: the next one has the same number.
+                itself=attempt_span(one.context, claimed.delivery_id, claimed.attempt) if decision.tried else None,
             )
 
     def _decided(self, one: _Open, result: Result) -> tuple[Decision, int | None]:
@@ -450,16 +445,13 @@ class DispatchEngine:
         self._recorder.put(done)
 
     def _recorded(self, records: Sequence[Record], still_held: set[UUID]) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now = datetime.now(UTC)
         for done in records:
             self._leases.drop(done.claimed)
             if done.claimed.delivery_id not in still_held:
                 log.warning("a lease was lost before its outcome was recorded", extra={"state": done.state.name})
             elif done.state.terminal:
-                self._terminal.labels(self._channel.slug, done.state.name.lower()).inc()
-                if done.state is DeliveryState.SENT:
-                    age_ms = now_ms - timestamp_ms(done.claimed.notification_id)
-                    self._age.labels(self._channel.slug, done.claimed.priority.slug).observe(max(0, age_ms) / 1_000)
+                self._meters.ended(done.claimed, done.state, now)
         self._capacity.give_back(_slots([done.claimed for done in records]))
 
 

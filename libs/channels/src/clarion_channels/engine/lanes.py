@@ -206,7 +206,7 @@ class Lanes:
         if isinstance(factory, ForLane):
             factory = factory.for_lane(config.lane_id)
         try:
-            sealer = await self._keys.sealer(config.app_id)
+            sealer = await self._keys.sealer(config.app_id, config.settings)
             settings = sealer.open("lane", config.name.encode(), "settings", config.settings)
             provider = await factory.connect(settings, self._receipts(config))
         except (Unsealable, KeyError) as sealed:

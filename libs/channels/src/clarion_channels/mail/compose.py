@@ -6,9 +6,11 @@ from html import escape
 
 from clarion.internal.content.v1.rendered_pb2 import MailFrame, RenderedMail
 from clarion.types.v1.content_pb2 import MailContent
+from clarion_channels.clicks import NO_CLICKS, Clicks
 from clarion_channels.mail.attachments import Attachment, wrap
 from clarion_channels.mail.frame import Marker, Part, build_frame
 from clarion_channels.mail.headers import MailHeaders, render
+from clarion_channels.mail.hrefs import href, linked_html
 from clarion_channels.mail.quoted_printable import encode
 
 _MIME = b"MIME-Version: 1.0\r\nContent-Type: %b\r\nContent-Transfer-Encoding: %b\r\n\r\n"
@@ -49,9 +51,33 @@ def pixel_html(url: str) -> str:
     return f'<img src="{escape(url)}" width="1" height="1" alt="">'
 
 
+def href_of(link: MailFrame.Link, slots: Sequence[str]) -> str:
+    """The value of a link's `href` as the template has it. Raises `FrameMismatch`."""
+    pieces: list[str] = []
+    for piece in link.pieces:
+        if piece.WhichOneof("part") == "slot":
+            pieces.append(slot_of(piece.slot, slots))
+        else:
+            pieces.append(piece.literal)
+    return "".join(pieces)
+
+
+def slot_of(index: int, slots: Sequence[str]) -> str:
+    """The value of a slot. Raises `FrameMismatch`."""
+    if index >= len(slots):
+        raise FrameMismatch(f"slot {index} of the frame has no value, the mail has {len(slots)}")
+    return slots[index]
+
+
+def clicks_of(mail: RenderedMail) -> Clicks:
+    """What signs the mail's links."""
+    return Clicks(mail.links) if mail.HasField("links") else NO_CLICKS
+
+
 def _body(frame: MailFrame, mail: RenderedMail) -> bytes:
     pieces: list[bytes] = []
     slots = mail.slots
+    clicks = clicks_of(mail)
     encoded: dict[int, bytes] = {}
     for segment in frame.segments:
         kind = segment.WhichOneof("part")
@@ -61,10 +87,14 @@ def _body(frame: MailFrame, mail: RenderedMail) -> bytes:
             index = segment.slot
             value = encoded.get(index)
             if value is None:
-                if index >= len(slots):
-                    raise FrameMismatch(f"slot {index} of the frame has no value, the mail has {len(slots)}")
-                value = encoded[index] = encode(slots[index])
+                value = encoded[index] = encode(slot_of(index, slots))
             pieces.append(value)
+        elif kind == "link":
+            link = segment.link
+            pieces.append(encode(href(clicks, link.number, href_of(link, slots))))
+        elif kind == "linked_slot":
+            linked = segment.linked_slot
+            pieces.append(encode(linked_html(clicks, linked.number, slot_of(linked.slot, slots))))
         elif kind == "open_pixel":
             if mail.open_pixel_url:
                 pieces.append(encode(pixel_html(mail.open_pixel_url)))

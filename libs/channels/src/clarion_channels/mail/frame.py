@@ -6,6 +6,7 @@ so that a mail costs only its slots (`compose`): 38 µs for one of 9 KB with six
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from clarion.internal.content.v1.rendered_pb2 import MailFrame
@@ -22,8 +23,24 @@ class CorruptFrame(ValueError):
     """A stored frame must not be sent; the text says why, without content."""
 
 
-Part = str | int | Marker
-"""A piece of a body: literal text, the index of a slot, or a marker."""
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a link of the HTML leads: the value of its `href`, escaped, as literals and indices of slots."""
+
+    number: int
+    pieces: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedSlot:
+    """A slot of HTML that may hold links; they share a number."""
+
+    number: int
+    slot: int
+
+
+Part = str | int | Marker | Link | LinkedSlot
+"""A piece of a body: literal text, the index of a slot, a marker, or what has to do with links."""
 
 
 def build_frame(text: Sequence[Part], html: Sequence[Part] = ()) -> MailFrame:
@@ -108,13 +125,24 @@ class _Writer:
         self._start_line()
         self.literal(encode(text))
 
-    def _hole(self, part: int | Marker) -> None:
+    def _hole(self, part: int | Marker | Link | LinkedSlot) -> None:
         self._start_line()
         self.flush()
-        if isinstance(part, Marker):
-            self._frame.segments.add().open_pixel.SetInParent()
-        else:
-            self._frame.segments.add().slot = part
+        segment = self._frame.segments.add()
+        match part:
+            case Marker():
+                segment.open_pixel.SetInParent()
+            case Link(number, pieces):
+                segment.link.number = number
+                for piece in pieces:
+                    if isinstance(piece, str):
+                        segment.link.pieces.add().literal = piece
+                    else:
+                        segment.link.pieces.add().slot = piece
+            case LinkedSlot(number, slot):
+                segment.linked_slot.number, segment.linked_slot.slot = number, slot
+            case _:
+                segment.slot = part
         self.literal(SOFT_BREAK)
 
     def _start_line(self) -> None:

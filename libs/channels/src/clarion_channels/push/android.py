@@ -12,10 +12,10 @@ MAX_PAYLOAD_BYTES = 4096
 VISIBILITIES = frozenset({"private", "public", "secret"})
 
 
-def data_of(push: PushContent, delivery_id: str) -> dict[str, str]:
+def data_of(push: PushContent, delivery_id: str, event_token: str = "") -> dict[str, str]:
     """The data; `push` as `shown_on` gave it. Buttons are a text of JSON, for data holds texts alone; with `data_only` the
     words and the picture are in it too."""
-    data = app_data(push, delivery_id)
+    data = app_data(push, delivery_id, event_token)
     if push.actions:
         data[ACTIONS] = encode(actions_of(push)).decode()
     if push.android.data_only:
@@ -24,9 +24,9 @@ def data_of(push: PushContent, delivery_id: str) -> dict[str, str]:
     return data
 
 
-def payload_of(push: PushContent, delivery_id: str) -> dict[str, Json]:
+def payload_of(push: PushContent, delivery_id: str, event_token: str = "") -> dict[str, Json]:
     """What counts against FCM's limit: `notification` (unless the app draws it) and `data`. `push` as for `data_of`."""
-    data: Json = data_of(push, delivery_id)
+    data: Json = data_of(push, delivery_id, event_token)
     shown = {"title": push.title, "body": push.body, "image": push.image_url}
     notification: Json = {name: text for name, text in shown.items() if text}
     if push.android.data_only or not notification:

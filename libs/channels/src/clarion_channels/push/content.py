@@ -10,6 +10,7 @@ from clarion.types.v1.content_pb2 import PushContent, PushOverride
 Json: TypeAlias = "str | int | float | bool | list[Json] | Mapping[str, Json] | None"
 
 DELIVERY_ID = "clarion_delivery_id"
+EVENT_TOKEN = "clarion_event_token"
 LINK = "clarion_link"
 IMAGE_URL = "clarion_image_url"
 ACTIONS = "clarion_actions"
@@ -41,11 +42,14 @@ def shown_on(channel: "Channel.ValueType", push: PushContent) -> PushContent:
     return merged
 
 
-def app_data(push: PushContent, delivery_id: str) -> dict[str, str]:
-    """The app's own data, our id (none where it is empty) and the link; `push` as `shown_on` gave it."""
+def app_data(push: PushContent, delivery_id: str, event_token: str = "") -> dict[str, str]:
+    """The app's own data, our id and the token of its events (none where they are empty), and the link; `push` as
+    `shown_on` gave it."""
     data = dict(push.data)
     if delivery_id:
         data[DELIVERY_ID] = delivery_id
+    if event_token:
+        data[EVENT_TOKEN] = event_token
     if push.link:
         data[LINK] = push.link
     return data

@@ -78,14 +78,14 @@ def limit(type_name: str) -> int:
     return MAX_VOIP_PAYLOAD_BYTES if type_name == "voip" else MAX_PAYLOAD_BYTES
 
 
-def payload_of(common: PushContent, type_name: str, delivery_id: UUID) -> dict[str, Json]:
+def payload_of(common: PushContent, type_name: str, delivery_id: UUID, event_token: str = "") -> dict[str, Json]:
     """The JSON document: the app's own data, what Clarion adds, and Apple's `aps`. Raises `InvalidMessage`."""
     push = shown_on(CHANNEL_IOS, common)
     if "aps" in push.data:
         raise InvalidMessage("local:reserved_data_key", "the data key aps belongs to Apple")
     if type_name == "mdm":
         return dict(push.data)
-    document: dict[str, Json] = {**app_data(push, str(delivery_id))}
+    document: dict[str, Json] = {**app_data(push, str(delivery_id), event_token)}
     if push.image_url:
         document[IMAGE_URL] = push.image_url
     if push.actions:

@@ -16,8 +16,10 @@ from clarion_client._secret import Secret
 from clarion_client._target import certificate_name, channel_options, require_loopback, tls_credentials
 from clarion_client.aio.bulk import send_many
 from clarion_client.aio.core import AsyncCore, TimedCaller
+from clarion_client.aio.deliveries import AsyncDeliveries
 from clarion_client.aio.services import (
     AsyncApps,
+    AsyncAuditLog,
     AsyncBroadcasts,
     AsyncBudgets,
     AsyncCategories,
@@ -31,6 +33,7 @@ from clarion_client.aio.services import (
     AsyncTemplates,
     AsyncTopics,
     AsyncTracking,
+    AsyncWebhooks,
 )
 from clarion_client.aio.stream import MAX_UNANSWERED, send_stream
 from clarion_client.calls.notifications import LIST, SEND, NotificationCalls, list_request
@@ -52,6 +55,7 @@ class AsyncClient(NotificationCalls, AsyncService):
         self.templates = AsyncTemplates(caller)
         self.categories = AsyncCategories(caller)
         self.apps = AsyncApps(caller)
+        self.audit_log = AsyncAuditLog(caller)
         self.providers = AsyncProviders(caller)
         self.routes = AsyncRoutes(caller)
         self.budgets = AsyncBudgets(caller)
@@ -61,6 +65,8 @@ class AsyncClient(NotificationCalls, AsyncService):
         self.dead_letters = AsyncDeadLetters(caller)
         self.topics = AsyncTopics(caller)
         self.tracking = AsyncTracking(caller)
+        self.webhooks = AsyncWebhooks(caller)
+        self.deliveries = AsyncDeliveries(core)
 
     @classmethod
     def connect(

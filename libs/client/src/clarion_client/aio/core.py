@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -17,7 +17,7 @@ from clarion_client._trace import TraceContext
 from clarion_client.aio.tokens import AsyncTokens
 from clarion_client.calls.notifications import ISSUE_TOKEN
 from clarion_client.errors import Cancelled, ClarionError, Unauthenticated
-from clarion_client.retry import Attempts, RetryPolicy
+from clarion_client.retry import MANY_ATTEMPTS, Attempts, RetryPolicy
 
 _TOKEN_TIMEOUT = timedelta(seconds=10)
 
@@ -35,6 +35,10 @@ class AsyncCore:
 
     def attempts(self, timeout: timedelta, *, idempotent: bool) -> Attempts:
         return Attempts(self._policy, timeout, idempotent=idempotent)
+
+    def patience(self, outage: timedelta) -> Attempts:
+        """As many attempts as fit into `outage`: of what has no end of its own."""
+        return Attempts(replace(self._policy, max_attempts=MANY_ATTEMPTS), outage, idempotent=True)
 
     async def call(
         self,

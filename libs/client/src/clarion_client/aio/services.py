@@ -11,6 +11,7 @@ from clarion.suppression.v1 import suppression_pb2
 from clarion_client._rpc import AsyncService
 from clarion_client.calls import dead_letters, suppressions
 from clarion_client.calls.apps import AppCalls
+from clarion_client.calls.audit_log import AuditLogCalls
 from clarion_client.calls.broadcasts import LIST_BROADCASTS, BroadcastCalls
 from clarion_client.calls.budgets import BudgetCalls
 from clarion_client.calls.categories import CategoryCalls
@@ -24,6 +25,7 @@ from clarion_client.calls.suppressions import LIST_SUPPRESSED, SuppressionCalls
 from clarion_client.calls.templates import TemplateCalls
 from clarion_client.calls.topics import TopicCalls
 from clarion_client.calls.tracking import TrackingCalls
+from clarion_client.calls.webhooks import WebhookCalls
 from clarion_client.enums import Channel
 from clarion_client.recipient import RecipientLike
 
@@ -61,6 +63,10 @@ class AsyncCategories(CategoryCalls, AsyncService):
 
 class AsyncApps(AppCalls, AsyncService):
     """`client.apps`"""
+
+
+class AsyncAuditLog(AuditLogCalls, AsyncService):
+    """`client.audit_log`"""
 
 
 class AsyncProviders(ProviderCalls, AsyncService):
@@ -105,6 +111,10 @@ class AsyncTopics(TopicCalls, AsyncService):
 
 class AsyncTracking(TrackingCalls, AsyncService):
     """`client.tracking`"""
+
+
+class AsyncWebhooks(WebhookCalls, AsyncService):
+    """`client.webhooks`"""
 
 
 class AsyncSuppressions(SuppressionCalls, AsyncService):

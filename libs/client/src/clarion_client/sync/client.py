@@ -19,8 +19,10 @@ from clarion_client.notification import NotificationFields, NotificationLike, Se
 from clarion_client.retry import CLOSE_GRACE, DEFAULT_TIMEOUT, RetryPolicy
 from clarion_client.sync.bulk import send_many
 from clarion_client.sync.core import SyncCore, TimedCaller
+from clarion_client.sync.deliveries import Deliveries
 from clarion_client.sync.services import (
     Apps,
+    AuditLog,
     Broadcasts,
     Budgets,
     Categories,
@@ -34,6 +36,7 @@ from clarion_client.sync.services import (
     Templates,
     Topics,
     Tracking,
+    Webhooks,
 )
 
 
@@ -55,6 +58,7 @@ class Client(NotificationCalls, SyncService):
         self.templates = Templates(caller)
         self.categories = Categories(caller)
         self.apps = Apps(caller)
+        self.audit_log = AuditLog(caller)
         self.providers = Providers(caller)
         self.routes = Routes(caller)
         self.budgets = Budgets(caller)
@@ -64,6 +68,8 @@ class Client(NotificationCalls, SyncService):
         self.dead_letters = DeadLetters(caller)
         self.topics = Topics(caller)
         self.tracking = Tracking(caller)
+        self.webhooks = Webhooks(caller)
+        self.deliveries = Deliveries(core)
 
     @classmethod
     def connect(

@@ -3,9 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -19,7 +19,7 @@ from clarion_client._token import Token, from_answer
 from clarion_client._trace import TraceContext
 from clarion_client.calls.notifications import ISSUE_TOKEN
 from clarion_client.errors import Cancelled, ClarionError, Unauthenticated
-from clarion_client.retry import Attempts, RetryPolicy
+from clarion_client.retry import MANY_ATTEMPTS, Attempts, RetryPolicy
 from clarion_client.sync.tokens import SyncTokens
 
 
@@ -51,6 +51,40 @@ class SyncCore:
         with self._counted():
             return self._until_answered(method, request, attempts, trace)
 
+    def patience(self, outage: timedelta) -> Attempts:
+        """As many attempts as fit into `outage`: of what has no end of its own."""
+        return Attempts(replace(self._policy, max_attempts=MANY_ATTEMPTS), outage, idempotent=True)
+
+    def stream(
+        self, method: Method[RequestT, ResponseT], request: RequestT, attempts: Attempts, longest: timedelta
+    ) -> Generator[ResponseT, None, None]:
+        """The answers of one call, which lasts `longest` at most and is given up when the generator is closed. Raises
+        ClarionError, RuntimeError once closed or in a forked child."""
+        self._require_usable()
+        token = self._tokens.get(attempts.remaining_seconds)
+        metadata = (("authorization", f"Bearer {token.value.reveal()}"),)
+        multi = self._channel.unary_stream(
+            method.path, request_serializer=method.serialize, response_deserializer=method.deserialize
+        )
+        call = multi(request, timeout=longest.total_seconds(), metadata=metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            failed = from_sync_error(error, "")
+            if self._closed.is_set():
+                raise Cancelled("the client was closed during the call", code=grpc.StatusCode.CANCELLED) from error
+            if isinstance(failed, Unauthenticated):
+                self._tokens.reject(token)
+            raise failed from error
+        finally:
+            call.cancel()
+
+    def before_retry(self, attempts: Attempts, error: ClarionError) -> None:
+        """Waits until the next attempt is due. Raises `error` where there is none."""
+        pause = attempts.pause_after(error, with_token=True)
+        if pause is None or self._closed.wait(pause):
+            raise error
+
     def close(self, grace: timedelta) -> None:
         """No new calls, no more retries; calls in progress get `grace` to end, then they raise Cancelled. Repeatable."""
         self._closed.set()
@@ -60,8 +94,7 @@ class SyncCore:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        if os.getpid() != self._pid:
-            raise RuntimeError("the client was made before this process was forked; connect after the fork")
+        self._require_usable()
         with self._changed:
             # Under the lock, so that `close` either sees this call or stops it.
             if self._closed.is_set():
@@ -73,6 +106,12 @@ class SyncCore:
             with self._changed:
                 self._in_flight -= 1
                 self._changed.notify_all()
+
+    def _require_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise RuntimeError("the client was made before this process was forked; connect after the fork")
+        if self._closed.is_set():
+            raise RuntimeError("the client is closed")
 
     def _until_answered(
         self,

@@ -11,6 +11,7 @@ from clarion.suppression.v1 import suppression_pb2
 from clarion_client._rpc import SyncService
 from clarion_client.calls import dead_letters, suppressions
 from clarion_client.calls.apps import AppCalls
+from clarion_client.calls.audit_log import AuditLogCalls
 from clarion_client.calls.broadcasts import LIST_BROADCASTS, BroadcastCalls
 from clarion_client.calls.budgets import BudgetCalls
 from clarion_client.calls.categories import CategoryCalls
@@ -24,6 +25,7 @@ from clarion_client.calls.suppressions import LIST_SUPPRESSED, SuppressionCalls
 from clarion_client.calls.templates import TemplateCalls
 from clarion_client.calls.topics import TopicCalls
 from clarion_client.calls.tracking import TrackingCalls
+from clarion_client.calls.webhooks import WebhookCalls
 from clarion_client.enums import Channel
 from clarion_client.recipient import RecipientLike
 
@@ -61,6 +63,10 @@ class Categories(CategoryCalls, SyncService):
 
 class Apps(AppCalls, SyncService):
     """`client.apps`"""
+
+
+class AuditLog(AuditLogCalls, SyncService):
+    """`client.audit_log`"""
 
 
 class Providers(ProviderCalls, SyncService):
@@ -104,6 +110,10 @@ class Topics(TopicCalls, SyncService):
 
 class Tracking(TrackingCalls, SyncService):
     """`client.tracking`"""
+
+
+class Webhooks(WebhookCalls, SyncService):
+    """`client.webhooks`"""
 
 
 class Suppressions(SuppressionCalls, SyncService):

@@ -11,6 +11,7 @@ import grpc
 from opentelemetry.trace import SpanKind
 
 from clarion_kit.errors import unavailable
+from clarion_kit.rpc.renewing import RenewingChannel
 from clarion_kit.rpc.server import MAX_MESSAGE_BYTES
 from clarion_kit.settings import Common
 from clarion_kit.telemetry import names
@@ -80,7 +81,8 @@ UNSAMPLED = "00-00000000000000000000000000000001-0000000000000001-00"
 
 @asynccontextmanager
 async def connect(daemon: str, settings: Common, telemetry: Telemetry, *, retry: bool = True) -> AsyncIterator[Peer]:
-    """A channel to `daemon` (Python name), closed on exit. Never blocks: a peer may start later."""
+    """A channel to `daemon` (Python name), closed on exit, that follows this daemon's certificate files. Never blocks: a peer
+    may start later."""
     options: list[tuple[str, str | int]] = [
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
@@ -94,12 +96,13 @@ async def connect(daemon: str, settings: Common, telemetry: Telemetry, *, retry:
     if retry:
         options.append(("grpc.service_config", _RETRY_UNAVAILABLE))
     target = settings.peer(daemon)
+    channel: grpc.aio.Channel
     if settings.tls_dir is None:
         channel = grpc.aio.insecure_channel(target, options)
     else:
         options.append(("grpc.ssl_target_name_override", daemon.replace("_", "-")))
-        credentials = TlsFiles.in_dir(settings.tls_dir).mesh_channel_credentials()
-        channel = grpc.aio.secure_channel(target, credentials, options)
+        files = TlsFiles.in_dir(settings.tls_dir)
+        channel = RenewingChannel(files, lambda credentials: grpc.aio.secure_channel(target, credentials, options))
     try:
         yield Peer(daemon, channel, telemetry)
     finally:

@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind
 from clarion_kit.errors import DomainError, ErrorReason, Unavailable, status_code, unavailable
 from clarion_kit.rpc.caller import Caller, calling_as
 from clarion_kit.telemetry import names
+from clarion_kit.telemetry.metrics import exemplar
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import current_traceparent, sampled
 from clarion_kit.tls import SPIFFE_PREFIX
@@ -47,6 +48,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self._duration = telemetry.metrics.histogram(names.RPC_DURATION)
         self._wrapped: dict[str, MethodHandler] = {}
         self.in_flight = 0
+        telemetry.metrics.gauge(names.RPC_IN_FLIGHT).set_function(lambda: self.in_flight)
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -70,7 +72,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self.in_flight += 1
         self.idle.clear()
         code = grpc.StatusCode.OK
-        trace_id = ""
+        trace_id = traceparent = ""
         try:
             metadata = _metadata(context)
             caller = self._authenticator.authenticate(method, metadata, _identities(context))
@@ -82,7 +84,8 @@ class Edge(grpc.aio.ServerInterceptor):
                     metadata={"daemon": self._daemon},
                 )
             with calling_as(caller), self._span(method, metadata):
-                trace_id = current_traceparent()[3:35]
+                traceparent = current_traceparent()
+                trace_id = traceparent[3:35]
                 yield
         except DomainError as refused:
             code = status_code(refused.reason)
@@ -101,7 +104,8 @@ class Edge(grpc.aio.ServerInterceptor):
             log.exception("defect in %s", method)
             await self._abort(context, _internal(defect), trace_id)
         finally:
-            self._duration.labels(method, code.name).observe(time.monotonic() - started)
+            duration = self._duration.labels(method, code.name)
+            duration.observe(time.monotonic() - started, exemplar(traceparent))
             self.in_flight -= 1
             if not self.in_flight:
                 self.idle.set()

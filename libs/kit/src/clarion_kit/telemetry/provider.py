@@ -4,6 +4,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from clarion_kit.settings import Common
+from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.tracing import Tracing
 
@@ -27,4 +28,11 @@ class Telemetry:
                 insecure=settings.otlp_endpoint.startswith("http://"),
                 timeout=EXPORT_TIMEOUT_SECONDS,
             )
-        return cls(Tracing(f"clarion-{name.replace('_', '-')}", settings.trace_ratio, exporter), Metrics())
+        metrics = Metrics()
+        dropped = metrics.counter(names.EXPORT_DROPPED)
+
+        def count(cause: str, spans: int) -> None:
+            dropped.labels(cause).inc(spans)
+
+        service = f"clarion-{name.replace('_', '-')}"
+        return cls(Tracing(service, settings.trace_ratio, exporter, dropped=count), metrics)

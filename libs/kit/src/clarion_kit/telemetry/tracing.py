@@ -7,6 +7,7 @@ linked both ways.
 """
 
 import asyncio
+import hashlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import time_ns
 from types import TracebackType
+from uuid import UUID
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from clarion_kit.telemetry.export import BoundedExport, Dropped, count_nothing
 
 Attributes = Mapping[str, str | int | float | bool]
 
@@ -60,6 +65,35 @@ def current_traceparent() -> str:
     return format_traceparent(context) if context.is_valid and context.trace_flags & TraceFlags.SAMPLED else ""
 
 
+def current_trace_id() -> str:
+    """The id of the sampled trace this task runs in, 32 hexadecimal digits; empty where there is none."""
+    return current_traceparent()[3:35]
+
+
+def attempt_span(traceparent: str, delivery_id: UUID, attempt: int) -> str:
+    """The context of a delivery's attempt in the trace of `traceparent`; empty where that is not sampled.
+
+    Its span id follows from delivery and attempt, so that a retry, and a receipt days later, links to it although nobody
+    stored it.
+    """
+    context = parse_traceparent(traceparent)
+    if context is None or not context.trace_flags & TraceFlags.SAMPLED:
+        return ""
+    digest = hashlib.blake2b(delivery_id.bytes + attempt.to_bytes(4), digest_size=8, person=b"clarion attempt").digest()
+    span_id = int.from_bytes(digest) or 1
+    return format_traceparent(SpanContext(context.trace_id, span_id, True, context.trace_flags))
+
+
+class _Ids(RandomIdGenerator):
+    """Random ids, but for a span whose id was decided by whoever starts it."""
+
+    decided = 0
+
+    def generate_span_id(self) -> int:
+        decided, self.decided = self.decided, 0
+        return decided or super().generate_span_id()
+
+
 @dataclass(slots=True)
 class BatchSpans:
     """What a batch span gives its members: the traceparent to hand on, empty for the unsampled."""
@@ -74,15 +108,24 @@ class BatchSpans:
 class Tracing:
     """One daemon's tracer; closing flushes within its own limit."""
 
-    def __init__(self, service: str, ratio: float, exporter: SpanExporter | None, resource: Attributes | None = None):
+    def __init__(
+        self,
+        service: str,
+        ratio: float,
+        exporter: SpanExporter | None,
+        resource: Attributes | None = None,
+        *,
+        dropped: Dropped = count_nothing,
+    ):
+        self._ids = _Ids()
         self._provider = TracerProvider(
-            resource=Resource.create({"service.name": service, **(resource or {})}), shutdown_on_exit=False
+            resource=Resource.create({"service.name": service, **(resource or {})}),
+            shutdown_on_exit=False,
+            id_generator=self._ids,
         )
         self._exporter = exporter
         if exporter is not None:
-            self._provider.add_span_processor(
-                BatchSpanProcessor(exporter, max_queue_size=8_192, schedule_delay_millis=1_000)
-            )
+            self._provider.add_span_processor(BoundedExport(exporter, dropped))
         self._tracer = self._provider.get_tracer("clarion")
         self._ratio = ratio if exporter is not None else 0.0
 
@@ -98,6 +141,11 @@ class Tracing:
             # The SDK would try for half a minute; a closed exporter refuses at once what is still queued.
             self._exporter.shutdown()
         await closing
+
+    @property
+    def exports(self) -> bool:
+        """Whether spans go anywhere: without a collector none is worth a look-up."""
+        return self._exporter is not None
 
     def decide(self) -> bool:
         """Whether a call that brought no context is sampled."""
@@ -170,12 +218,17 @@ class Tracing:
         attributes: Attributes | None = None,
         error: str | None = None,
         link: str | None = None,
+        itself: str | None = None,
     ) -> None:
-        """A span from `start_ns` (Unix ns) to now under a sampled parent, for work that is not one call's frame."""
+        """A span from `start_ns` (Unix ns) to now under a sampled parent, for work that is not one call's frame. `itself`:
+        the context it is to have, where others may link to it (`attempt_span`)."""
         context = parse_traceparent(parent)
         if context is None:
             return
         links = [Link(linked)] if (linked := parse_traceparent(link)) is not None else []
+        decided = parse_traceparent(itself)
+        # Asked for within the call below, in this thread.
+        self._ids.decided = decided.span_id if decided is not None else 0
         span = self._tracer.start_span(
             name, context=_under(context), kind=kind, attributes=attributes, links=links, start_time=start_ns
         )

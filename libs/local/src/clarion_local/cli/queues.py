@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group, RenderableType
-from rich.text import Text
 
-from clarion_local.cli import views
 from clarion_local.cli.command import FolderOption, command
 from clarion_local.cli.connection import DEFAULT_FOLDER, Given, server_url
-from clarion_local.cli.output import Output, table
+from clarion_local.cli.output import Output
+from clarion_local.cli.queue_view import QueueView
 
 if TYPE_CHECKING:
     from clarion_local.cli.lanes import Look
@@ -30,7 +28,7 @@ def queues(
     ] = 2.0,
     every_lane: Annotated[bool, typer.Option("--all", help="Empty lanes too.")] = False,
 ) -> None:
-    """Show what waits on the bus and what rests in the ledger, for operators.
+    """Show what waits on the bus, what rests in the ledger and which provider accounts take no work, for operators.
 
     Reads CLARION_NATS_URL and CLARION_DATABASE_URL, else the local stack. With --json --watch one look a line.
     """
@@ -47,7 +45,7 @@ async def _once(out: Output, looks: AsyncIterator["Look"], every_lane: bool) -> 
         if out.as_json:
             out.document(look.to_json())
         else:
-            out.show(_view(look, every_lane))
+            out.show(QueueView(look, None, every_lane))
 
 
 async def _again(out: Output, looks: AsyncIterator["Look"], every_lane: bool) -> None:
@@ -55,9 +53,13 @@ async def _again(out: Output, looks: AsyncIterator["Look"], every_lane: bool) ->
         async for look in looks:
             out.line(look.to_json())
         return
+    from clarion_local.cli.lanes import rates
+
+    before: Look | None = None
     with out.live() as draw:
         async for look in looks:
-            draw(_view(look, every_lane))
+            draw(QueueView(look, rates(before, look) if before is not None else None, every_lane))
+            before = look
 
 
 async def _looks(folder: Path, interval_seconds: float | None) -> AsyncIterator["Look"]:
@@ -73,23 +75,3 @@ async def _looks(folder: Path, interval_seconds: float | None) -> AsyncIterator[
             if interval_seconds is None:
                 return
             await asyncio.sleep(interval_seconds)
-
-
-def _view(look: "Look", every_lane: bool) -> RenderableType:
-    shown = [lane for lane in look.lanes if every_lane or lane.waiting or lane.pending]
-    empty = len(look.lanes) - len(shown)
-    lanes = [(lane.lane, str(lane.waiting), str(lane.pending), views.seconds(lane.oldest_seconds)) for lane in shown]
-    backlog = [
-        (
-            rows.stage,
-            views.delivery_state(rows.state) or "scheduled",
-            str(rows.rows),
-            views.seconds(rows.oldest_seconds),
-        )
-        for rows in look.backlog
-    ]
-    return Group(
-        Text(f"{empty} of {len(look.lanes)} lanes of the bus are empty"),
-        table("bus", ("lane", "waiting", "taken", "oldest"), lanes),
-        table("ledger, in flight", ("stage", "state", "rows", "oldest"), backlog),
-    )

@@ -66,6 +66,7 @@ def _to_json(stack: "Ready") -> dict[str, object]:
         "endpoint": endpoints.gateway,
         "ca_file": endpoints.ca_file,
         "tracker_url": endpoints.tracker_url,
+        "console_url": f"{endpoints.tracker_url}/console",
         "sandbox": {"url": stack.sandbox_url, "api_token": stack.sandbox_token, "inbox_url": stack.inbox_url},
         "metrics": endpoints.metrics,
     }
@@ -84,6 +85,7 @@ def _welcome(stack: "Ready") -> RenderableType:
                 "gateway": endpoints.gateway,
                 "authority": endpoints.ca_file,
                 "tracker": endpoints.tracker_url,
+                "console": f"{endpoints.tracker_url}/console",
                 "sandbox": stack.sandbox_url,
                 "sandbox token": stack.sandbox_token,
                 "inbox": stack.inbox_url,

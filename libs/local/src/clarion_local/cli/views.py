@@ -58,7 +58,7 @@ def delivery_rows(deliveries: Sequence[pb.Delivery]) -> list[Sequence[str]]:
             channel(delivery.channel),
             _short(state_pb2.DeliveryState.Name, delivery.state, "DELIVERY_STATE_")
             + (" (ambiguous)" if delivery.ambiguous else ""),
-            _reason(delivery.reason),
+            reason(delivery.reason),
             _short(state_pb2.Receipt.Name, delivery.receipt, "RECEIPT_"),
             delivery.provider,
             delivery.provider_message_id,
@@ -80,7 +80,7 @@ def timeline_rows(answer: pb.GetResponse) -> list[Sequence[str]]:
             _short(pb.EventKind.Name, entry.kind, "EVENT_KIND_"),
             channels.get(entry.delivery_id, ""),
             _short(state_pb2.DeliveryState.Name, entry.state, "DELIVERY_STATE_"),
-            _reason(entry.reason),
+            reason(entry.reason),
             entry.provider,
             entry.code,
             str(entry.attempt or ""),
@@ -118,6 +118,18 @@ def delivery_state(number: int) -> str:
     return _short(state_pb2.DeliveryState.Name, state_pb2.DeliveryState.ValueType(number), "DELIVERY_STATE_")
 
 
+def event_kind(number: pb.EventKind.ValueType) -> str:
+    return _short(pb.EventKind.Name, number, "EVENT_KIND_")
+
+
+def reason(number: state_pb2.Reason.ValueType) -> str:
+    return _short(state_pb2.Reason.Name, number, "REASON_")
+
+
+def receipt(number: state_pb2.Receipt.ValueType) -> str:
+    return _short(state_pb2.Receipt.Name, number, "RECEIPT_")
+
+
 def clock(at: Timestamp) -> str:
     """Hours to milliseconds, UTC."""
     return at.ToDatetime(UTC).strftime("%H:%M:%S.%f")[:-3]
@@ -135,10 +147,6 @@ def moment(at: Timestamp | None) -> str:
 
 def stop_reason(number: provider_service_pb2.StopReason.ValueType) -> str:
     return _short(provider_service_pb2.StopReason.Name, number, "STOP_REASON_")
-
-
-def _reason(number: state_pb2.Reason.ValueType) -> str:
-    return _short(state_pb2.Reason.Name, number, "REASON_")
 
 
 def _short(name_of: Callable[[NumberT], str], number: NumberT, prefix: str) -> str:

@@ -63,7 +63,7 @@ def compare(deliveries: Sequence[SentDelivery], messages: Sequence[TakenMessage]
     for delivery in deliveries:
         if not delivery.message_id:
             continue
-        n = taken.get(_key(delivery.kind, delivery.message_id))
+        n = taken.get(message_key(delivery.kind, delivery.message_id))
         if n is None:
             missing.append(delivery.delivery_id)
         elif n in matched:
@@ -80,7 +80,10 @@ def _by_id(messages: Iterable[TakenMessage]) -> tuple[Mapping[tuple[str, str], i
     first: dict[tuple[str, str], int] = {}
     again: list[int] = []
     for message in messages:
-        if message.message_id and first.setdefault(_key(message.kind, message.message_id), message.n) != message.n:
+        if (
+            message.message_id
+            and first.setdefault(message_key(message.kind, message.message_id), message.n) != message.n
+        ):
             again.append(message.n)
     return first, again
 
@@ -106,6 +109,7 @@ def _pair_by_content(
     return foreign, unpaired
 
 
-def _key(kind: str, message_id: str) -> tuple[str, str]:
-    """Ids as both sides write them: a web push's is the end of a URL, a mail's the end of "Ok: queued as …"."""
+def message_key(kind: str, message_id: str) -> tuple[str, str]:
+    """What both sides know a message by, as either writes its id: a web push's is the end of a URL, a mail's the end of
+    "Ok: queued as …"."""
     return kind, message_id.rpartition("/")[2].rpartition(" ")[2].lower()

@@ -5,12 +5,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+from clarion_kit.bus_rights import rights
+from clarion_kit.subjects import Subjects
 from clarion_local.authority import TlsFiles
 from clarion_local.ports import LOOPBACK, PortLease
 from clarion_local.private_file import password_kept_in, write_private
@@ -41,6 +43,21 @@ class NatsUser:
     def __post_init__(self) -> None:
         if not (_URL_SAFE.fullmatch(self.name) and _URL_SAFE.fullmatch(self.password)):
             raise ValueError("a NATS user's name and password may hold letters, digits and _ . ~ - only")
+
+
+def bus_users(passwords: Mapping[str, str], subjects: Subjects | None = None) -> list[NatsUser]:
+    """A user for each of these daemons that has business on the bus, with the rights of the topology and no others."""
+    found = {daemon: rights(daemon, subjects) for daemon in passwords}
+    return [
+        NatsUser(daemon, passwords[daemon], given.publish, given.subscribe)
+        for daemon, given in found.items()
+        if given is not None
+    ]
+
+
+def authorization(users: Sequence[NatsUser]) -> dict[str, object]:
+    """The server's `authorization` for these users: JSON, which its configuration language takes."""
+    return {"users": [_user(user) for user in users]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,15 @@ from .receipts import DELIVERED, ENROUTE, Outlet, Receipt, ReceiptDesk, State
 NAME = "smpp"
 _MAX_ASSEMBLIES = 10_000
 _FAILURES = frozenset((3, 4, 5, 8))
+_RECEIVING = (Command.BIND_RECEIVER, Command.BIND_TRANSCEIVER)
 _LATER_SECONDS = 0.05
 _LATE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who may bind, and how often at a time."""
+    """Who may bind, and how often at a time: as `system_id`, or as one of its branches, `<system_id>-<anything>`, of which each
+    has receipts of its own."""
 
     system_id: str
     password: str = field(repr=False)
@@ -42,6 +44,12 @@ class Verdict:
     silence: Special | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    mode: int
+    system_id: str
+
+
 @dataclass(slots=True)
 class _Assembly:
     texts: dict[int, str] = field(default_factory=dict)
@@ -56,43 +64,48 @@ class MessageCentre:
         self._fates = fates
         self._ledger = ledger
         self._clock = clock
-        self._desk = ReceiptDesk(ledger, clock)
-        self._bound: dict[Outlet, int] = {}
+        self._desks: dict[str, ReceiptDesk] = {}
+        self._bound: dict[Outlet, _Binding] = {}
         self._assemblies: OrderedDict[tuple[str, str, int, int], _Assembly] = OrderedDict()
         # Milliseconds in the high bits: ids stay unique when the sandbox starts again over the same ledger.
         self._last_id = int(clock() * 1000) << 16
 
     def bind(self, member: Outlet, mode: int, bind: Bind) -> Status:
         """Admit a session; its receipts flow at once if the mode receives."""
-        if bind.system_id != self._account.system_id:
+        if bind.system_id.partition("-")[0] != self._account.system_id:
             return self._refuse_bind(Status.INVALID_SYSTEM_ID, bind.system_id)
         if not hmac.compare_digest(bind.password.encode(), self._account.password.encode()):
             return self._refuse_bind(Status.INVALID_PASSWORD, bind.system_id)
-        if member in self._bound or len(self._bound) >= self._account.max_binds:
+        bound = sum(binding.system_id == bind.system_id for binding in self._bound.values())
+        if member in self._bound or bound >= self._account.max_binds:
             return self._refuse_bind(Status.ALREADY_BOUND, bind.system_id)
-        self._bound[member] = mode
+        self._bound[member] = _Binding(mode, bind.system_id)
         return Status.OK
 
     def bound(self, member: Outlet) -> None:
         """The bind response is on its way: receipts may follow it."""
-        if self._bound.get(member) in (Command.BIND_RECEIVER, Command.BIND_TRANSCEIVER):
-            self._desk.open(member)
+        binding = self._bound.get(member)
+        if binding is not None and binding.mode in _RECEIVING:
+            self._desk(binding).open(member)
 
     def leave(self, member: Outlet) -> None:
         """The session unbound or is gone."""
-        if self._bound.pop(member, None) in (Command.BIND_RECEIVER, Command.BIND_TRANSCEIVER):
-            self._desk.shut(member)
+        binding = self._bound.pop(member, None)
+        if binding is not None and binding.mode in _RECEIVING:
+            self._desk(binding).shut(member)
 
     def may_submit(self, member: Outlet) -> bool:
         """Whether the session is bound to send."""
-        return self._bound.get(member) in (Command.BIND_TRANSMITTER, Command.BIND_TRANSCEIVER)
+        binding = self._bound.get(member)
+        return binding is not None and binding.mode in (Command.BIND_TRANSMITTER, Command.BIND_TRANSCEIVER)
 
     def receipt_answered(self, member: Outlet, sequence: int, status: int) -> None:
         """A deliver_sm_resp came."""
-        self._desk.answered(member, sequence, status)
+        if (binding := self._bound.get(member)) is not None:
+            self._desk(binding).answered(member, sequence, status)
 
-    def submit(self, message: SubmitSm) -> Verdict:
-        """Take or refuse a message."""
+    def submit(self, member: Outlet, message: SubmitSm) -> Verdict:
+        """Take or refuse a message of a session that may submit."""
         latency = self._fates.latency(NAME, message.destination)
         try:
             check(message)
@@ -111,13 +124,20 @@ class MessageCentre:
         message_id = f"{self._last_id:X}"
         special = fate if isinstance(fate, Special) else None
         self._record(message, decoded, message_id, "0x00" if special is None else special)
-        self._plan_receipts(message, decoded.text, message_id, fate if isinstance(fate, Row) else None, latency)
+        desk = self._desk(self._bound[member])
+        self._plan_receipts(desk, message, decoded.text, message_id, fate if isinstance(fate, Row) else None, latency)
         silence = {Special.LOST: Special.HANG, Special.LOST_CUT: Special.CUT}.get(special) if special else None
         return Verdict(Status.OK, message_id, latency, silence)
 
     def close(self) -> None:
         """Stop every timer."""
-        self._desk.close()
+        for desk in self._desks.values():
+            desk.close()
+
+    def _desk(self, binding: _Binding) -> ReceiptDesk:
+        if binding.system_id not in self._desks:
+            self._desks[binding.system_id] = ReceiptDesk(self._ledger, self._clock)
+        return self._desks[binding.system_id]
 
     def _record(self, message: SubmitSm, decoded: Content, message_id: str, answer: str) -> None:
         text, ids = decoded.text, message_id
@@ -153,7 +173,13 @@ class MessageCentre:
             self._ledger.refuse(NAME, answer="incomplete", destination=destination)
 
     def _plan_receipts(
-        self, message: SubmitSm, text: str, message_id: str, row: Row | None, latency_seconds: float
+        self,
+        desk: ReceiptDesk,
+        message: SubmitSm,
+        text: str,
+        message_id: str,
+        row: Row | None,
+        latency_seconds: float,
     ) -> None:
         manner = row.text("manner") if row else None
         state = DELIVERED
@@ -169,7 +195,7 @@ class MessageCentre:
             receipt = Receipt(
                 shown_id, message.source, message.destination, reported, self._clock(), text, manner != "without_tlvs"
             )
-            self._desk.add(receipt, after)
+            desk.add(receipt, after)
 
         if message.registered_delivery & 0x10:
             add(ENROUTE, delay / 2)

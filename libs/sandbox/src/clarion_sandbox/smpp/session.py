@@ -129,7 +129,7 @@ class SmppSession(asyncio.Protocol):
             self._answer(pdu.sequence, Verdict(Status.THROTTLED, "", 0.0))
             return
         try:
-            verdict = self._centre.submit(decode_submit(pdu.body))
+            verdict = self._centre.submit(self, decode_submit(pdu.body))
         except PduError as error:
             verdict = Verdict(error.status, "", 0.0)
         if verdict.latency_seconds:

@@ -1,4 +1,5 @@
-"""Request limits of the contract (`max_request_bytes`) for the methods that this daemon answers itself."""
+"""What holds for all methods that this daemon answers itself: request limits of the contract (`max_request_bytes`), and
+from where and how often a key may call."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import cast
@@ -6,6 +7,7 @@ from typing import cast
 import grpc
 from google.protobuf.message import Message
 
+from clarion_gateway.admission import Admission
 from clarion_gateway.forward import too_large
 from clarion_kit import mesh
 from clarion_kit.rpc.interceptor import Context, MethodHandler
@@ -13,9 +15,10 @@ from clarion_kit.rpc.server import AddServicer
 
 
 class Bounded(grpc.GenericRpcHandler):
-    """Some servicers whose methods refuse a larger request with TOO_LARGE."""
+    """Some servicers whose methods refuse a larger request with TOO_LARGE, and keys that may not call."""
 
-    def __init__(self, *services: AddServicer) -> None:
+    def __init__(self, admission: Admission, *services: AddServicer) -> None:
+        self._admission = admission
         registered = _Registered()
         for add in services:
             add(cast(grpc.aio.Server, registered))
@@ -26,7 +29,8 @@ class Bounded(grpc.GenericRpcHandler):
         for handlers in self._handlers:
             handler = cast("MethodHandler | None", handlers.service(handler_call_details))
             if handler is not None:
-                return _bounded(handler, self._methods[handler_call_details.method].max_request_bytes)
+                limit_bytes = self._methods[handler_call_details.method].max_request_bytes
+                return _bounded(handler, limit_bytes, self._admission)
         return None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -46,11 +50,12 @@ class _Registered:
         """The same handlers once more, for servers that know their methods beforehand."""
 
 
-def _bounded(handler: MethodHandler, limit_bytes: int) -> MethodHandler:
+def _bounded(handler: MethodHandler, limit_bytes: int, admission: Admission) -> MethodHandler:
     if handler.unary_unary is not None:
         answer = cast(Callable[[object, Context], Awaitable[object]], handler.unary_unary)
 
         async def unary(request: object, context: Context) -> object:
+            await admission.admit(context)
             return await answer(_checked(request, limit_bytes), context)
 
         return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
@@ -58,7 +63,14 @@ def _bounded(handler: MethodHandler, limit_bytes: int) -> MethodHandler:
     answer_stream = cast(Callable[[AsyncIterator[object], Context], AsyncIterator[object]], handler.stream_stream)
 
     async def stream(requests: AsyncIterator[object], context: Context) -> AsyncIterator[object]:
-        async for response in answer_stream((_checked(request, limit_bytes) async for request in requests), context):
+        await admission.admit(context)
+
+        async def admitted() -> AsyncIterator[object]:
+            async for request in requests:
+                admission.check_network(context)
+                yield _checked(request, limit_bytes)
+
+        async for response in answer_stream(admitted(), context):
             yield response
 
     return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)

@@ -8,12 +8,13 @@ from clarion.routing.v1 import routing_service_pb2 as routing
 from clarion.routing.v1.routing_service_pb2_grpc import RoutingServiceServicer
 from clarion_gateway import places
 from clarion_gateway.limits import check_limits
-from clarion_gateway.plugins import ProviderKinds, proof_of_callbacks
+from clarion_gateway.plugins import ProviderKinds, proof_of_callbacks, sender_of
 from clarion_gateway.rpc.fields import app_id_of
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel, StopReason
 from clarion_ledger import admin, stops
+from clarion_ledger.admin import AppRow
 from clarion_ledger.config import LaneConfig
 from clarion_ledger.db import Pool
 from clarion_ledger.keys import KeyRing
@@ -45,8 +46,11 @@ class ProviderRpc(ProviderServiceServicer):
             check_limits(provider.limits, faults)
         faults.require("settings", 1 <= len(request.settings) <= MAX_SETTINGS_BYTES, "1 byte to 32 KiB of JSON")
         faults.raise_if_any()
-        app_id = await admin.app_id_of(self._pool, request.app)
+        app = await admin.app_named(self._pool, request.app)
+        app_id = app.app_id
         channel = await self._kinds.check(provider.kind, request.settings)
+        if channel is Channel.EMAIL:
+            _check_sender(app, provider.kind, request.settings)
         number = await admin.put_lane(
             self._pool,
             await self._keys.sealer(app_id),
@@ -106,7 +110,7 @@ class ProviderRpc(ProviderServiceServicer):
         faults.name("name", request.name)
         faults.raise_if_any()
         lane = await self._lane(request.app, request.name)
-        await stops.resume(self._pool, lane.lane_id)
+        await stops.resume(self._pool, lane.lane_id, by_operator=True)
         return pb.ResumeProviderResponse()
 
     async def _lane(self, app: str, name: str) -> LaneConfig:
@@ -131,6 +135,18 @@ class ProviderRpc(ProviderServiceServicer):
         if not await admin.delete_lane(self._pool, sealer, app_id, request.name, proof_of_callbacks):
             raise _unknown(request.name)
         return pb.DeleteProviderResponse()
+
+
+def _check_sender(app: AppRow, kind: str, settings: bytes) -> None:
+    """Mails leave with the From of their account, so its domain is judged where the account is put."""
+    sender = sender_of(settings)
+    if app.sender_domains and (sender is None or not app.may_send_from(sender)):
+        faults = f"from_address: the app sends from {', '.join(sorted(app.sender_domains))} only"
+        raise DomainError(
+            ErrorReason.PROVIDER_SETTINGS_INVALID,
+            f"the settings of {kind} are faulty: {faults}"[:1_000],
+            metadata={"provider": kind, "faults": faults[:1_000]},
+        )
 
 
 def _unknown(name: str) -> DomainError:

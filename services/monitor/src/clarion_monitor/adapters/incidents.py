@@ -15,8 +15,8 @@ CLAIMED_AT_ONCE = 20
 _MAX_PAUSE = timedelta(seconds=60)
 _KEPT = timedelta(days=30)
 
-# An account's breaker opens because its attempts fail: whichever of the two is seen first is told, the other is not.
-_ONE_TROUBLE = [Kind.FAILURES, Kind.BREAKER]
+# An account's breaker opens because its attempts fail: whichever of these is seen first is told, the others are not.
+_ONE_TROUBLE = [Kind.FAILURES, Kind.PROVIDER_ERRORS, Kind.BREAKER]
 
 _SEE = """
 INSERT INTO ledger.incident AS o (key, kind, what, unit, value, limit_value, app_id, lane_id)

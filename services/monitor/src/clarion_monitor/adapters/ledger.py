@@ -9,26 +9,40 @@ from clarion_kit.vocabulary import Channel, DeliveryState, Reason, StopReason
 from clarion_ledger.audit import Auditor, Resting, resting
 from clarion_ledger.db import Pool, connection
 from clarion_monitor.causes import Account, Failures, Stopped
-from clarion_monitor.domain import Backlog, Findings
+from clarion_monitor.domain import AppBacklog, Backlog, Findings
 
 FAILURES_READ = 20_000
 """Latest failures that are counted in one look, which takes 19 ms then; a cause that matters in a storm is among them."""
 CAUSES = 100
 """Causes of one look, most frequent first."""
+APPS = 50
+"""Apps whose backlog is shown, the largest first."""
 
 # Ages of what we have to move count from when it began to wait; of the rest, from planning.
 _BACKLOG = """
+SELECT *, now() - since AS age FROM (
 SELECT 'plan' AS stage, CASE WHEN ready_since IS NULL THEN 2 ELSE 1 END AS state, count(*) AS n,
-       now() - min(coalesce(ready_since, enqueued_at)) AS age
+       min(coalesce(ready_since, enqueued_at)) AS since
 FROM ledger.plan_work GROUP BY 2
 UNION ALL
-SELECT 'dispatch', state, count(*), now() - min(coalesce(ready_since, enqueued_at, planned_at))
+SELECT 'dispatch', state, count(*), min(coalesce(ready_since, enqueued_at, planned_at))
 FROM ledger.delivery_work GROUP BY 2
 UNION ALL
-SELECT 'schedule', NULL, count(*), now() - min(deliver_at) FROM ledger.schedule WHERE deliver_at <= now()
+SELECT 'schedule', NULL, count(*), min(deliver_at) FROM ledger.schedule WHERE deliver_at <= now()
 UNION ALL
-SELECT 'receipts', NULL, count(*), now() - min(next_at) FROM tracking.inbound WHERE applied_at IS NULL AND next_at <= now()
+SELECT 'receipts', NULL, count(*), min(next_at) FROM tracking.inbound WHERE applied_at IS NULL AND next_at <= now()
+) w
 """
+_BY_APP = """
+SELECT a.name AS app, sum(w.n)::int8 AS n, now() - min(w.since) AS age
+FROM (
+    SELECT app_id, count(*) AS n, min(coalesce(ready_since, enqueued_at)) AS since FROM ledger.plan_work GROUP BY 1
+    UNION ALL
+    SELECT app_id, count(*), min(coalesce(ready_since, enqueued_at, planned_at)) FROM ledger.delivery_work GROUP BY 1
+) w JOIN ledger.app a ON a.app_id = w.app_id
+GROUP BY a.app_id ORDER BY n DESC LIMIT $1
+"""
+_APPS = "SELECT app_id, name FROM ledger.app WHERE app_id = ANY ($1)"
 _DEAD_LETTERS = "SELECT channel, count(*) AS n FROM ledger.dead_letter WHERE redriven_as IS NULL GROUP BY 1"
 
 # A dead address is the recipient's matter and common; a jump of them stops its lane. The predicate is the index's.
@@ -59,10 +73,12 @@ class LedgerView:
     async def backlog(self) -> list[Backlog]:
         async with connection(self._pool) as db:
             rows = await db.fetch(_BACKLOG)
-        return [
-            Backlog(row["stage"], _state(row["state"]), row["n"], max(row["age"] or timedelta(0), timedelta(0)))
-            for row in rows
-        ]
+        return [Backlog(row["stage"], _state(row["state"]), row["n"], _age(row), row["since"]) for row in rows]
+
+    async def backlog_by_app(self) -> list[AppBacklog]:
+        async with connection(self._pool) as db:
+            rows = await db.fetch(_BY_APP, APPS)
+        return [AppBacklog(row["app"], row["n"], _age(row)) for row in rows]
 
     async def dead_letters(self) -> Mapping[Channel, int]:
         async with connection(self._pool) as db:
@@ -85,7 +101,14 @@ class LedgerView:
         while more:
             checks, more = await self._auditor.step()
         late = await resting(self._pool)
-        return Findings(checks, {(str(rest.app_id), _stage(rest)): rest.rows for rest in late})
+        async with connection(self._pool) as db:
+            apps = await db.fetch(_APPS, sorted({rest.app_id for rest in late}))
+        names = {row["app_id"]: row["name"] for row in apps}
+        return Findings(checks, {(names.get(rest.app_id, str(rest.app_id)), _stage(rest)): rest.rows for rest in late})
+
+
+def _age(row: asyncpg.Record) -> timedelta:
+    return max(row["age"] or timedelta(0), timedelta(0))
 
 
 def _state(number: int | None) -> str:

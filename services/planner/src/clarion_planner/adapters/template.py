@@ -49,7 +49,8 @@ def _item(query: RenderQuery) -> pb.RenderRequest.Item:
 
 
 def _rendered(item: pb.RenderedItem) -> RenderedTemplate:
-    return RenderedTemplate(item.version, {Channel(answer.channel): _content(answer) for answer in item.channels})
+    contents = {Channel(answer.channel): _content(answer) for answer in item.channels}
+    return RenderedTemplate(item.version, contents, item.track_links)
 
 
 def _content(answer: pb.ChannelContent) -> Content | None:

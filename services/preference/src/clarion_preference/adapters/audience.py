@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from clarion_ledger.db import Connection, Pool, connection
-from clarion_preference.adapters.references import not_found, reference
+from clarion_ledger.db import Connection, Pool, connection, of_app
+from clarion_preference.adapters.references import REQUEST_ROLE, not_found, reference
 from clarion_preference.audiences import Audience, Condition, Page
 
 COUNTED = 10_000
@@ -67,7 +67,7 @@ class PostgresTopics:
 
     async def subscribe(self, app_id: int, topic: str, recipient_ids: Sequence[str]) -> tuple[int, list[int]]:
         refs = [reference(app_id, recipient_id) for recipient_id in recipient_ids]
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             [(added, unknown)] = await db.fetch(
                 "SELECT added, unknown FROM preference.subscribe($1, $2, $3)", app_id, topic, refs
             )
@@ -75,17 +75,17 @@ class PostgresTopics:
 
     async def unsubscribe(self, app_id: int, topic: str, recipient_ids: Sequence[str]) -> int:
         refs = [reference(app_id, recipient_id) for recipient_id in recipient_ids]
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             removed: int = await db.fetchval("SELECT preference.unsubscribe($1, $2, $3)", app_id, topic, refs)
         return removed
 
     async def count(self, app_id: int, topic: str) -> int:
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             count: int = await db.fetchval(_SUBSCRIBERS, app_id, topic)
         return count
 
     async def topics_of(self, app_id: int, recipient_id: str, limit: int, after: str) -> list[str]:
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             rows = await db.fetch(_TOPICS_OF, app_id, reference(app_id, recipient_id), after, limit)
         if not rows[0]["known"]:
             raise not_found(recipient_id)

@@ -8,11 +8,11 @@ import asyncpg
 
 from clarion_kit.errors import DomainError, FieldFault, invalid_fields
 from clarion_kit.sealing import AppSealer
-from clarion_ledger.db import Connection, Pool, connection
+from clarion_ledger.db import Connection, Pool, of_app
 from clarion_ledger.keys import KeyRing
 from clarion_preference.adapters.documents import from_document, to_document
 from clarion_preference.adapters.known_addresses import addresses_of
-from clarion_preference.adapters.references import not_found, reference
+from clarion_preference.adapters.references import REQUEST_ROLE, not_found, reference
 from clarion_preference.adapters.sealed_address import Stored, address_id, app_sealer, blind_index, seal, seal_facts
 from clarion_preference.adapters.sealed_attributes import seal_attributes, unseal_attributes
 from clarion_preference.addresses import Address
@@ -75,7 +75,7 @@ class PostgresDirectory:
 
     async def profile(self, app_id: int, recipient_id: str) -> Profile:
         sealer = await app_sealer(self._keys, app_id)
-        async with connection(self._pool) as db, db.transaction(isolation="repeatable_read", readonly=True):
+        async with of_app(self._pool, app_id, REQUEST_ROLE, isolation="repeatable_read", readonly=True) as db:
             row = await db.fetchrow(PROFILE, app_id, reference(app_id, recipient_id))
             if row is None:
                 raise not_found(recipient_id)
@@ -95,7 +95,7 @@ class PostgresDirectory:
     async def remove(self, app_id: int, recipient_id: str, address: UUID | Address) -> None:
         if not isinstance(address, UUID):
             address = address_id(app_id, blind_index(await app_sealer(self._keys, app_id), address))
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             known: bool = await db.fetchval(_REMOVE, app_id, reference(app_id, recipient_id), address)
         if not known:
             raise not_found(recipient_id)
@@ -106,7 +106,7 @@ class PostgresDirectory:
         sealed = [found[update.recipient_id] for update in updates if update.attributes is not None]
         if not sealed:
             return found
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             rows = await db.fetch(_ALIASES, app_id, sealed)
         merged: dict[UUID, UUID] = {row["recipient_ref"]: row["merged_into"] for row in rows}
         return {id_: merged.get(ref, ref) for id_, ref in found.items()}
@@ -130,7 +130,7 @@ class PostgresDirectory:
         # An address given by several belongs to the last.
         owned = {stored.address_id: (row.ref, stored, facts) for row in rows for stored, facts in row.addresses}
         addresses = list(owned.values())
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             answer = await db.fetch(
                 _STORE,
                 app_id,

@@ -8,11 +8,12 @@ import asyncpg
 
 from clarion_kit.errors import FieldFault, invalid_fields
 from clarion_kit.sealing import AppSealer
-from clarion_ledger.db import LedgerUnavailable, Pool, connection
+from clarion_ledger import audit_log
+from clarion_ledger.db import LedgerUnavailable, Pool, connection, of_app
 from clarion_ledger.keys import KeyRing
 from clarion_preference.adapters.directory import PROFILE, profile_of
 from clarion_preference.adapters.documents import from_document, to_document
-from clarion_preference.adapters.references import not_found, reference
+from clarion_preference.adapters.references import REQUEST_ROLE, not_found, reference
 from clarion_preference.adapters.sealed_address import app_sealer
 from clarion_preference.adapters.sealed_attributes import seal_attributes, unseal_attributes
 from clarion_preference.adapters.suppression_list import entry_of
@@ -84,7 +85,7 @@ class PostgresPeople:
     async def merge(self, app_id: int, into_id: str, from_id: str, who: str) -> int:
         sealer = await app_sealer(self._keys, app_id)
         into, from_ = reference(app_id, into_id), reference(app_id, from_id)
-        async with connection(self._pool) as db, db.transaction():
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             await db.execute("SELECT preference.change_members($1)", app_id)
             rows = {row["recipient_ref"]: row for row in await db.fetch(_BOTH, app_id, [into, from_])}
             for ref, id_ in ((into, into_id), (from_, from_id)):
@@ -105,7 +106,7 @@ class PostgresPeople:
 
     async def everything(self, app_id: int, recipient_id: str) -> Everything:
         sealer = await app_sealer(self._keys, app_id)
-        async with connection(self._pool) as db, db.transaction(isolation="repeatable_read", readonly=True):
+        async with of_app(self._pool, app_id, REQUEST_ROLE, isolation="repeatable_read", readonly=True) as db:
             row = await db.fetchrow(PROFILE, app_id, reference(app_id, recipient_id))
             if row is None:
                 raise not_found(recipient_id)
@@ -121,14 +122,17 @@ class PostgresPeople:
             )
 
     async def erase(self, app_id: int, recipient_id: str) -> None:
-        async with connection(self._pool) as db:
-            persons: list[UUID] | None = await db.fetchval(_ERASE, app_id, reference(app_id, recipient_id))
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
+            person = reference(app_id, recipient_id)
+            persons: list[UUID] | None = await db.fetchval(_ERASE, app_id, person)
+            if persons is not None:
+                await audit_log.record(db, "EraseRecipient", app_id, f"recipient {person}")
         if persons is None:
             raise not_found(recipient_id)
         # The erasure is noted; what does not succeed here is done by `finish_erasures`.
         with suppress(LedgerUnavailable):
             for ref in persons:
-                async with connection(self._pool) as db:
+                async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
                     erased_at: datetime | None = await db.fetchval(_ERASED_AT, app_id, ref)
                 if erased_at is not None:
                     await self._take_from_ledger(app_id, ref, erased_at)

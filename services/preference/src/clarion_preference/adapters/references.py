@@ -5,6 +5,9 @@ from uuid import UUID
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import recipient_reference
 
+REQUEST_ROLE = "clarion_preference_request"
+"""The database role of what a client asked for: it reaches one app's rows."""
+
 
 def reference(app_id: int, recipient_id: str) -> UUID:
     """The reference of a client's id, whether anybody has it or not."""

@@ -9,8 +9,10 @@ import asyncpg
 
 from clarion_kit.sealing import AppSealer
 from clarion_kit.vocabulary import Channel
-from clarion_ledger.db import Connection, Pool, connection
+from clarion_ledger import audit_log
+from clarion_ledger.db import Connection, Pool, connection, of_app
 from clarion_ledger.keys import KeyRing
+from clarion_preference.adapters.references import REQUEST_ROLE
 from clarion_preference.adapters.sealed_address import address_id, app_sealer, blind_index, seal, unseal
 from clarion_preference.addresses import Address
 from clarion_preference.suppressions import (
@@ -63,15 +65,16 @@ class PostgresSuppressionList:
 
     async def unsuppress(self, app_id: int, address: Address) -> None:
         id_ = address_id(app_id, blind_index(await app_sealer(self._keys, app_id), address))
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             if await db.fetchval("SELECT preference.unsuppress($1, $2)", app_id, id_):
                 await _grow_late_owners(db, [id_])
+                await audit_log.record(db, "Unsuppress", app_id, f"address {id_}")
 
     async def page(
         self, app_id: int, limit: int, after: Place | None, channel: Channel | None, reason: SuppressionReason | None
     ) -> list[Entry]:
         sealer = await app_sealer(self._keys, app_id)
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             rows = await db.fetch(_PAGE, app_id, limit, *(after or (None, None, None)), channel, reason)
         return [entry_of(sealer, row) for row in rows]
 

@@ -6,9 +6,9 @@ from uuid import UUID
 import asyncpg
 
 from clarion_kit.errors import DomainError, ErrorReason
-from clarion_ledger.db import Connection, Pool, connection
+from clarion_ledger.db import Connection, Pool, of_app
 from clarion_preference.adapters.documents import from_document, to_document
-from clarion_preference.adapters.references import not_found, reference
+from clarion_preference.adapters.references import REQUEST_ROLE, not_found, reference
 from clarion_preference.domain import Wishes
 from clarion_preference.recipients import Actor, WishChange, WishWay
 
@@ -36,7 +36,7 @@ class PostgresWishBook:
         self._pool = pool
 
     async def wishes(self, app_id: int, recipient_id: str) -> tuple[Wishes, int]:
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             row = await db.fetchrow(_WISHES, app_id, reference(app_id, recipient_id))
         if row is None:
             raise not_found(recipient_id)
@@ -69,7 +69,7 @@ class PostgresWishBook:
         return revision
 
     async def changes(self, app_id: int, recipient_id: str, limit: int, before: UUID | None) -> list[WishChange]:
-        async with connection(self._pool) as db:
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             meant: UUID | None = await db.fetchval(_MEANT, app_id, reference(app_id, recipient_id))
             if meant is None:
                 raise not_found(recipient_id)
@@ -78,7 +78,7 @@ class PostgresWishBook:
     async def _change(
         self, app_id: int, ref: UUID, change: Callable[[Wishes, int], Wishes], actor: Actor
     ) -> int | None:
-        async with connection(self._pool) as db, db.transaction():
+        async with of_app(self._pool, app_id, REQUEST_ROLE) as db:
             row = await db.fetchrow(_LOCK, app_id, ref)
             if row is None:
                 return None

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from clarion.template.v1.template_service_pb2 import Partial
+from clarion_ledger import audit_log
 from clarion_ledger.db import Connection, Pool, connection
 from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, VersionKey
 
@@ -37,6 +38,7 @@ WITH changed AS (
 )
 INSERT INTO template.publication (app_id, name, version, published_by) SELECT app_id, $2, $3, $4 FROM changed
 """
+_PUBLISHED_VERSION = "SELECT published_version FROM template.template WHERE app_id = $1 AND name = $2 FOR UPDATE"
 _VERSIONS = """
 SELECT v.version, v.created_at, v.created_by, v.locales, v.version = t.published_version AS published,
        p.published_at, coalesce(p.published_by, '') AS published_by
@@ -106,8 +108,16 @@ class PostgresStore:
             if version is None:
                 version = await self._insert(db, new)
             if publish:
-                await db.execute(_PUBLISH, new.app_id, new.name, version, new.created_by)
+                await self._publish(db, VersionKey(new.app_id, new.name, version), new.created_by)
             return version
+
+    async def _publish(self, db: Connection, key: VersionKey, by: str) -> None:
+        """What changed is in the audit log."""
+        former: int | None = await db.fetchval(_PUBLISHED_VERSION, key.app_id, key.name)
+        await db.execute(_PUBLISH, key.app_id, key.name, key.version, by)
+        if former != key.version:
+            target, before, after = f"template {key.name}", {"published": former}, {"published": key.version}
+            await audit_log.record(db, "PublishTemplate", key.app_id, target, before=before, after=after)
 
     async def _insert(self, db: Connection, new: NewVersion) -> int:
         version: int = await db.fetchval(_NUMBER, new.app_id, new.name)
@@ -168,13 +178,17 @@ class PostgresStore:
         async with self._seeing(str(key.app_id)) as db:
             if await db.fetchrow(_STORED, key.app_id, key.name, key.version) is None:
                 return False
-            await db.execute(_PUBLISH, key.app_id, key.name, key.version, by)
+            await self._publish(db, key, by)
             return True
 
     async def archive(self, app_id: int, name: str, *, restore: bool) -> bool:
         """False if there is no such template."""
         async with self._seeing(str(app_id)) as db:
-            return await db.fetchval(_ARCHIVE, app_id, name, restore) is not None
+            found = await db.fetchval(_ARCHIVE, app_id, name, restore) is not None
+            if found:
+                after = {"archived": not restore}
+                await audit_log.record(db, "ArchiveTemplate", app_id, f"template {name}", after=after)
+            return found
 
     async def published(self, names: Sequence[tuple[int, str]]) -> list[Current]:
         """The versions of each, in one statement."""
@@ -192,6 +206,7 @@ class PostgresStore:
                 return int(newest["version"])
             version = int(newest["version"]) + 1 if newest is not None else 1
             await db.execute(_PUT_PARTIAL, app_id, partial.name, version, document, by)
+            await audit_log.record(db, "PutPartial", app_id, f"partial {partial.name}", after={"version": version})
             return version
 
     async def partials(self, app_id: int, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Partial]:

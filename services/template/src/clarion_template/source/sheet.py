@@ -1,5 +1,6 @@
 """The texts of one channel in one locale, compiled together: one render of a program fills the slots of all of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,6 +13,8 @@ from clarion_template.source.engine import Data
 from clarion_template.source.formats import CONTEXT, Formatting
 from clarion_template.source.policy import SEPARATOR
 from clarion_template.source.split import Part, split
+
+_LINKS = re.compile(r"<a|\bsafe\b", re.IGNORECASE)
 
 MAX_RENDERED_CHARACTERS = 262_144
 """Most characters that one program renders to, literals excluded."""
@@ -61,6 +64,8 @@ class Sheet:
         self.fields: dict[str, tuple[Part, ...]] = {}
         self.used: frozenset[str] = frozenset()
         self.required: frozenset[str] = frozenset()
+        self.linked: frozenset[int] = frozenset()
+        """Slots of HTML that may hold links of their own."""
         self._formats = False
         self._programs: list[_Program] = []
         self._slots = 0
@@ -89,6 +94,8 @@ class Sheet:
             self.required |= {used for used in names if not usage.may_be_absent(used)}
             base = self._slots + slots
             self.fields[text.key] = tuple(part if isinstance(part, str) else part + base for part in parts.parts)
+            if text.html:
+                self.linked |= {base + slot for slot, source in enumerate(parts.slots) if _LINKS.search(source)}
             if parts.slots:
                 joined = SEPARATOR.join(parts.slots)
                 # What one text sets must not show in the next.

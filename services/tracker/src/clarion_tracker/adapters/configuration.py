@@ -31,7 +31,7 @@ class Configuration:
         known = self._opened.get(lane_id)
         if known is None or known.revision != lane.revision:
             try:
-                sealer = await self._keys.sealer(lane.app_id)
+                sealer = await self._keys.sealer(lane.app_id, lane.settings)
                 settings = sealer.open(_TABLE, lane.name.encode(), _COLUMN, lane.settings)
             except (Unsealable, KeyError) as sealed:
                 raise NotRead(f"account {lane_id} cannot be opened: {sealed}") from sealed

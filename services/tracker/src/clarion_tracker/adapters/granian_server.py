@@ -127,6 +127,10 @@ class _Application:
 
     async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         headers = dict(scope.headers.items())
+        # HTTP/2 names the host apart from the headers, and may bring cookies in several of them (RFC 9113 §8.2.3).
+        headers.setdefault("host", scope.authority or "")
+        if "cookie" in headers:
+            headers["cookie"] = "; ".join(scope.headers.get_all("cookie"))  # type: ignore[attr-defined]  # not in its stub
         request = Request(
             scope.method,
             scope.path,

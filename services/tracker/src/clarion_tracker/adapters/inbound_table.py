@@ -90,7 +90,7 @@ class InboundTable:
     async def _opened(self, row: asyncpg.Record) -> bytes:
         """The body; empty, which no reader takes for a receipt, where it cannot be opened."""
         try:
-            return open_inbound(await self._keys.sealer(row["app_id"]), row["lane_id"], row["body"])
+            return open_inbound(await self._keys.sealer(row["app_id"], row["body"]), row["lane_id"], row["body"])
         except (Unsealable, KeyError) as sealed:
             log.error("an inbound row cannot be opened: %s", sealed, extra={"inbound_id": row["inbound_id"]})
             return b""

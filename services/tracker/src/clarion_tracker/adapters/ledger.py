@@ -1,13 +1,11 @@
-"""Deliveries and statistics from the ledger."""
+"""Deliveries of the ledger."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from uuid import UUID
 
 from clarion_kit.vocabulary import DeliveryState
-from clarion_ledger import reading, receipts
+from clarion_ledger import receipts
 from clarion_ledger.db import Pool, connection
-from clarion_tracker.funnel import Counted, Funnel
 from clarion_tracker.inbound import DeliveryReceipt, Target
 
 _TARGETS = """
@@ -35,7 +33,3 @@ class Ledger:
         return {
             row["id"]: Target(row["id"], row["app_id"], row["address_id"], DeliveryState(row["state"])) for row in rows
         }
-
-    async def funnel(self, app_id: int, since: datetime, until: datetime) -> Funnel:
-        accepted, rows = await reading.funnel(self._pool, app_id, since, until)
-        return Funnel(accepted, [Counted(row.channel, row.state, row.reason, row.receipt, row.count) for row in rows])

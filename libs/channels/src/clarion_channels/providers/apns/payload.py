@@ -59,7 +59,7 @@ def build_request(message: Message, default_bundle_id: str) -> ApnsRequest:
     if not _TOKEN.fullmatch(token):
         raise InvalidMessage("local:device_token", "the device token is not 32 to 200 hexadecimal digits")
     type_name = ios.push_type(push)
-    payload = encode(ios.payload_of(push, type_name, message.delivery_id))
+    payload = encode(ios.payload_of(push, type_name, message.delivery_id, message.content.event_token))
     if len(payload) > ios.limit(type_name):
         raise too_large(len(payload), ios.limit(type_name), "APNs")
     return ApnsRequest(

@@ -21,7 +21,7 @@ def build_body(message: Message, now: datetime) -> bytes:
     device, push = message.address.android, shown_on(CHANNEL_ANDROID, message.content.push)
     if device.service == ANDROID_PUSH_SERVICE_HUAWEI:
         raise InvalidMessage("local:push_service", "the device is registered with another push service")
-    payload = payload_of(push, str(message.delivery_id))
+    payload = payload_of(push, str(message.delivery_id), message.content.event_token)
     size = len(encode(payload))
     if size > MAX_PAYLOAD_BYTES:
         raise too_large(size, MAX_PAYLOAD_BYTES, "FCM")

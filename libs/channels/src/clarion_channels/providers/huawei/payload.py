@@ -74,7 +74,8 @@ def build_body(messages: Sequence[Message], settings: HuaweiSettings, now: datet
     first = messages[0]
     push = shown_on(CHANNEL_ANDROID, first.content.push)
     message = _shown(push, settings)
-    data: dict[str, Json] = {**data_of(push, str(first.delivery_id) if settings.delivery_id_in_data else "")}
+    ours = (str(first.delivery_id), first.content.event_token) if settings.delivery_id_in_data else ("", "")
+    data: dict[str, Json] = {**data_of(push, *ours)}
     if data:
         message["data"] = encode(data).decode()
     if not message:
@@ -116,7 +117,7 @@ def _check_address(message: Message) -> None:
 
 def _likeness(message: Message, settings: HuaweiSettings, now: datetime) -> tuple[object, ...]:
     return (
-        message.content.SerializeToString(deterministic=True),
+        message.content.push.SerializeToString(deterministic=True),
         message.priority,
         collapse_group(message.collapse_key),
         ttl_seconds(message.expire_at, now),

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from clarion.internal.content.v1.rendered_pb2 import MailFrame, RenderedMail
+from clarion_channels.clicks import Clicks
 from clarion_channels.mail.attachments import Attachment
-from clarion_channels.mail.bodies import Body, bodies
-from clarion_channels.mail.compose import FrameMismatch, pixel_html
-from clarion_channels.mail.frame import Marker, frame_sha256
+from clarion_channels.mail.bodies import Body, Hole, bodies
+from clarion_channels.mail.compose import clicks_of, pixel_html, slot_of
+from clarion_channels.mail.frame import Link, LinkedSlot, Marker, frame_sha256
 from clarion_channels.mail.headers import MailHeaders
+from clarion_channels.mail.hrefs import href, linked_html
 from clarion_channels.port import Message
 
 MAX_SUBSTITUTION_BYTES = 10_000
@@ -34,21 +36,34 @@ class Template:
         )
         self.mark = f"-clarion{self.name.hex()[:16]}x"
 
-    def tag(self, hole: int | Marker) -> str:
+    def tag(self, hole: Hole) -> str:
         """What stands for a hole; every tag of the frame begins with `mark`."""
-        return f"{self.mark}{'p' if isinstance(hole, Marker) else hole}-"
+        match hole:
+            case Marker():
+                name = "p"
+            case Link(number, _) | LinkedSlot(number, _):
+                name = f"l{number}"
+            case _:
+                name = str(hole)
+        return f"{self.mark}{name}-"
 
-    def values(self, mail: RenderedMail) -> Mapping[int | Marker, str]:
+    def values(self, mail: RenderedMail) -> Mapping[Hole, str]:
         """What stands in each hole of this mail. Raises `FrameMismatch`."""
-        values: dict[int | Marker, str] = {}
-        for hole in self._holes:
-            if isinstance(hole, Marker):
-                values[hole] = pixel_html(mail.open_pixel_url) if mail.open_pixel_url else ""
-            elif hole < len(mail.slots):
-                values[hole] = mail.slots[hole]
-            else:
-                raise FrameMismatch(f"slot {hole} of the frame has no value, the mail has {len(mail.slots)}")
-        return values
+        clicks = clicks_of(mail)
+        return {hole: _value(hole, mail, clicks) for hole in self._holes}
+
+
+def _value(hole: Hole, mail: RenderedMail, clicks: Clicks) -> str:
+    match hole:
+        case Marker():
+            return pixel_html(mail.open_pixel_url) if mail.open_pixel_url else ""
+        case Link(number, pieces):
+            value = "".join(piece if isinstance(piece, str) else slot_of(piece, mail.slots) for piece in pieces)
+            return href(clicks, number, value)
+        case LinkedSlot(number, slot):
+            return linked_html(clicks, number, slot_of(slot, mail.slots))
+        case _:
+            return slot_of(hole, mail.slots)
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,7 @@ class Mail:
     message: Message
     headers: MailHeaders
     template: Template
-    values: Mapping[int | Marker, str]
+    values: Mapping[Hole, str]
     attachments: tuple[Attachment, ...] = ()
 
     @property

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 KNOWN_SERVICES = (
@@ -15,7 +14,6 @@ KNOWN_SERVICES = (
 MAX_ENDPOINT_LENGTH = 2048
 
 _HTTPS_PORT = 443
-_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class ForbiddenEndpoint(Exception):
@@ -71,19 +69,3 @@ class AllowedHosts:
     def _is_below_a_domain(self, host: str, port: int) -> bool:
         labels = host.split(".")
         return all(labels) and any((f".{'.'.join(labels[n:])}", port) in self._suffixes for n in range(1, len(labels)))
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to one host that the whole internet can reach."""
-    ip = ip_address(address.partition("%")[0])
-    target = _inner_ipv4(ip) or ip
-    return target.is_global and not target.is_multicast
-
-
-def _inner_ipv4(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
-    # Where an IPv6 address only wraps an IPv4 one, the packets end at the inner one.
-    if isinstance(ip, IPv4Address):
-        return None
-    if ip in _NAT64:
-        return IPv4Address(ip.packed[-4:])
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from clarion_channels.http import HttpPool, NotSent, PoolOptions
-from clarion_channels.providers.webpush.endpoint import ForbiddenEndpoint, Origin, is_public
+from clarion_channels.providers.webpush.endpoint import ForbiddenEndpoint, Origin
+from clarion_channels.public_hosts import is_public
 
 _AT_ONCE = timedelta(0)
 

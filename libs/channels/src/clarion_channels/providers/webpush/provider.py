@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from clarion.types.v1.channel_pb2 import CHANNEL_WEB, Channel
+from clarion_channels.clicks import NO_CLICKS, Clicks
 from clarion_channels.errortable import ErrorTable, load
 from clarion_channels.http import Attempt, NotSent, PoolOptions, send_each
 from clarion_channels.outcome import Outcome, Result
@@ -78,7 +79,9 @@ class WebPushProvider:
         subscription = message.address.web
         now = datetime.now(UTC)
         try:
-            plaintext = build_plaintext(message.content.push, str(message.delivery_id))
+            content = message.content
+            clicks = Clicks(content.links) if content.HasField("links") else NO_CLICKS
+            plaintext = build_plaintext(content.push, str(message.delivery_id), content.event_token, clicks)
             if len(plaintext) > MAX_PLAINTEXT_BYTES:
                 raise too_large(len(plaintext), MAX_PLAINTEXT_BYTES, "Web Push")
             origin = self._allowed.origin_of(subscription.endpoint)

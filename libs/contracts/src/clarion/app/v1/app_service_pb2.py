@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n clarion/app/v1/app_service.proto\x12\x0e\x63larion.app.v1\x1a clarion/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x03\x41pp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb6\x01\n\x03Key\x12\x0f\n\x07\x61pp_key\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\" \n\x10\x43reateAppRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11\x43reateAppResponse\x12 \n\x03\x61pp\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.App\"\x11\n\x0fListAppsRequest\"5\n\x10ListAppsResponse\x12!\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x13.clarion.app.v1.App\"_\n\x10\x43reateKeyRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x11\x43reateKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.Key\x12\x12\n\napp_secret\x18\x02 \x01(\t\"\x1e\n\x0fListKeysRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"5\n\x10ListKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.clarion.app.v1.Key\"#\n\x10RevokeKeyRequest\x12\x0f\n\x07\x61pp_key\x18\x01 \x01(\t\"5\n\x11RevokeKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.Key2\x83\x04\n\nAppService\x12`\n\tCreateApp\x12 .clarion.app.v1.CreateAppRequest\x1a!.clarion.app.v1.CreateAppResponse\"\x0e\xaa\xbb\x18\n\n\x05\x61\x64min\x18\x80@\x12_\n\x08ListApps\x12\x1f.clarion.app.v1.ListAppsRequest\x1a .clarion.app.v1.ListAppsResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12`\n\tCreateKey\x12 .clarion.app.v1.CreateKeyRequest\x1a!.clarion.app.v1.CreateKeyResponse\"\x0e\xaa\xbb\x18\n\n\x05\x61\x64min\x18\x80@\x12_\n\x08ListKeys\x12\x1f.clarion.app.v1.ListKeysRequest\x1a .clarion.app.v1.ListKeysResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12\x62\n\tRevokeKey\x12 .clarion.app.v1.RevokeKeyRequest\x1a!.clarion.app.v1.RevokeKeyResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n clarion/app/v1/app_service.proto\x12\x0e\x63larion.app.v1\x1a clarion/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x01\n\x03\x41pp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsms_countries\x18\x04 \x03(\t\x12\x16\n\x0esender_domains\x18\x05 \x03(\t\"\xf3\x02\n\x03Key\x12\x0f\n\x07\x61pp_key\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esecret_version\x18\x07 \x01(\x05\x12\x37\n\x13\x66ormer_secret_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08networks\x18\t \x03(\t\x12&\n\x06quotas\x18\n \x01(\x0b\x32\x16.clarion.app.v1.Quotas\"\x80\x01\n\x06Quotas\x12 \n\x13requests_per_second\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\"\n\x15notifications_per_day\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\x16\n\x14_requests_per_secondB\x18\n\x16_notifications_per_day\"\x19\n\x08Networks\x12\r\n\x05\x63idrs\x18\x01 \x03(\t\" \n\x10\x43reateAppRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11\x43reateAppResponse\x12 \n\x03\x61pp\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.App\"\xa4\x01\n\x10UpdateAppRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x14\n\x07\x65nabled\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x30\n\rsms_countries\x18\x03 \x01(\x0b\x32\x19.clarion.app.v1.Countries\x12/\n\x0esender_domains\x18\x04 \x01(\x0b\x32\x17.clarion.app.v1.DomainsB\n\n\x08_enabled\"\x1a\n\tCountries\x12\r\n\x05\x63odes\x18\x01 \x03(\t\"\x18\n\x07\x44omains\x12\r\n\x05names\x18\x01 \x03(\t\"5\n\x11UpdateAppResponse\x12 \n\x03\x61pp\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.App\"\x11\n\x0fListAppsRequest\"5\n\x10ListAppsResponse\x12!\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x13.clarion.app.v1.App\"\xb3\x01\n\x10\x43reateKeyRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08networks\x18\x04 \x01(\x0b\x32\x18.clarion.app.v1.Networks\x12&\n\x06quotas\x18\x05 \x01(\x0b\x32\x16.clarion.app.v1.Quotas\"I\n\x11\x43reateKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.Key\x12\x12\n\napp_secret\x18\x02 \x01(\t\"\x1e\n\x0fListKeysRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"5\n\x10ListKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.clarion.app.v1.Key\"M\n\x10RotateKeyRequest\x12\x0f\n\x07\x61pp_key\x18\x01 \x01(\t\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"I\n\x11RotateKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.Key\x12\x12\n\napp_secret\x18\x02 \x01(\t\"w\n\x10UpdateKeyRequest\x12\x0f\n\x07\x61pp_key\x18\x01 \x01(\t\x12*\n\x08networks\x18\x02 \x01(\x0b\x32\x18.clarion.app.v1.Networks\x12&\n\x06quotas\x18\x03 \x01(\x0b\x32\x16.clarion.app.v1.Quotas\"5\n\x11UpdateKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.Key\"#\n\x10RevokeKeyRequest\x12\x0f\n\x07\x61pp_key\x18\x01 \x01(\t\"5\n\x11RevokeKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.clarion.app.v1.Key2\xae\x06\n\nAppService\x12`\n\tCreateApp\x12 .clarion.app.v1.CreateAppRequest\x1a!.clarion.app.v1.CreateAppResponse\"\x0e\xaa\xbb\x18\n\n\x05\x61\x64min\x18\x80@\x12_\n\x08ListApps\x12\x1f.clarion.app.v1.ListAppsRequest\x1a .clarion.app.v1.ListAppsResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12\x63\n\tUpdateApp\x12 .clarion.app.v1.UpdateAppRequest\x1a!.clarion.app.v1.UpdateAppResponse\"\x11\xaa\xbb\x18\r\n\x05\x61\x64min\x10\x01\x18\x80\x80\x04\x12`\n\tCreateKey\x12 .clarion.app.v1.CreateKeyRequest\x1a!.clarion.app.v1.CreateKeyResponse\"\x0e\xaa\xbb\x18\n\n\x05\x61\x64min\x18\x80@\x12_\n\x08ListKeys\x12\x1f.clarion.app.v1.ListKeysRequest\x1a .clarion.app.v1.ListKeysResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12`\n\tRotateKey\x12 .clarion.app.v1.RotateKeyRequest\x1a!.clarion.app.v1.RotateKeyResponse\"\x0e\xaa\xbb\x18\n\n\x05\x61\x64min\x18\x80 \x12\x62\n\tUpdateKey\x12 .clarion.app.v1.UpdateKeyRequest\x1a!.clarion.app.v1.UpdateKeyResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80@\x12\x62\n\tRevokeKey\x12 .clarion.app.v1.RevokeKeyRequest\x1a!.clarion.app.v1.RevokeKeyResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,36 +40,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPSERVICE'].methods_by_name['CreateApp']._serialized_options = b'\252\273\030\n\n\005admin\030\200@'
   _globals['_APPSERVICE'].methods_by_name['ListApps']._loaded_options = None
   _globals['_APPSERVICE'].methods_by_name['ListApps']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
+  _globals['_APPSERVICE'].methods_by_name['UpdateApp']._loaded_options = None
+  _globals['_APPSERVICE'].methods_by_name['UpdateApp']._serialized_options = b'\252\273\030\r\n\005admin\020\001\030\200\200\004'
   _globals['_APPSERVICE'].methods_by_name['CreateKey']._loaded_options = None
   _globals['_APPSERVICE'].methods_by_name['CreateKey']._serialized_options = b'\252\273\030\n\n\005admin\030\200@'
   _globals['_APPSERVICE'].methods_by_name['ListKeys']._loaded_options = None
   _globals['_APPSERVICE'].methods_by_name['ListKeys']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
+  _globals['_APPSERVICE'].methods_by_name['RotateKey']._loaded_options = None
+  _globals['_APPSERVICE'].methods_by_name['RotateKey']._serialized_options = b'\252\273\030\n\n\005admin\030\200 '
+  _globals['_APPSERVICE'].methods_by_name['UpdateKey']._loaded_options = None
+  _globals['_APPSERVICE'].methods_by_name['UpdateKey']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200@'
   _globals['_APPSERVICE'].methods_by_name['RevokeKey']._loaded_options = None
   _globals['_APPSERVICE'].methods_by_name['RevokeKey']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
-  _globals['_APP']._serialized_start=119
-  _globals['_APP']._serialized_end=203
-  _globals['_KEY']._serialized_start=206
-  _globals['_KEY']._serialized_end=388
-  _globals['_CREATEAPPREQUEST']._serialized_start=390
-  _globals['_CREATEAPPREQUEST']._serialized_end=422
-  _globals['_CREATEAPPRESPONSE']._serialized_start=424
-  _globals['_CREATEAPPRESPONSE']._serialized_end=477
-  _globals['_LISTAPPSREQUEST']._serialized_start=479
-  _globals['_LISTAPPSREQUEST']._serialized_end=496
-  _globals['_LISTAPPSRESPONSE']._serialized_start=498
-  _globals['_LISTAPPSRESPONSE']._serialized_end=551
-  _globals['_CREATEKEYREQUEST']._serialized_start=553
-  _globals['_CREATEKEYREQUEST']._serialized_end=648
-  _globals['_CREATEKEYRESPONSE']._serialized_start=650
-  _globals['_CREATEKEYRESPONSE']._serialized_end=723
-  _globals['_LISTKEYSREQUEST']._serialized_start=725
-  _globals['_LISTKEYSREQUEST']._serialized_end=755
-  _globals['_LISTKEYSRESPONSE']._serialized_start=757
-  _globals['_LISTKEYSRESPONSE']._serialized_end=810
-  _globals['_REVOKEKEYREQUEST']._serialized_start=812
-  _globals['_REVOKEKEYREQUEST']._serialized_end=847
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=849
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=902
-  _globals['_APPSERVICE']._serialized_start=905
-  _globals['_APPSERVICE']._serialized_end=1420
+  _globals['_APP']._serialized_start=152
+  _globals['_APP']._serialized_end=283
+  _globals['_KEY']._serialized_start=286
+  _globals['_KEY']._serialized_end=657
+  _globals['_QUOTAS']._serialized_start=660
+  _globals['_QUOTAS']._serialized_end=788
+  _globals['_NETWORKS']._serialized_start=790
+  _globals['_NETWORKS']._serialized_end=815
+  _globals['_CREATEAPPREQUEST']._serialized_start=817
+  _globals['_CREATEAPPREQUEST']._serialized_end=849
+  _globals['_CREATEAPPRESPONSE']._serialized_start=851
+  _globals['_CREATEAPPRESPONSE']._serialized_end=904
+  _globals['_UPDATEAPPREQUEST']._serialized_start=907
+  _globals['_UPDATEAPPREQUEST']._serialized_end=1071
+  _globals['_COUNTRIES']._serialized_start=1073
+  _globals['_COUNTRIES']._serialized_end=1099
+  _globals['_DOMAINS']._serialized_start=1101
+  _globals['_DOMAINS']._serialized_end=1125
+  _globals['_UPDATEAPPRESPONSE']._serialized_start=1127
+  _globals['_UPDATEAPPRESPONSE']._serialized_end=1180
+  _globals['_LISTAPPSREQUEST']._serialized_start=1182
+  _globals['_LISTAPPSREQUEST']._serialized_end=1199
+  _globals['_LISTAPPSRESPONSE']._serialized_start=1201
+  _globals['_LISTAPPSRESPONSE']._serialized_end=1254
+  _globals['_CREATEKEYREQUEST']._serialized_start=1257
+  _globals['_CREATEKEYREQUEST']._serialized_end=1436
+  _globals['_CREATEKEYRESPONSE']._serialized_start=1438
+  _globals['_CREATEKEYRESPONSE']._serialized_end=1511
+  _globals['_LISTKEYSREQUEST']._serialized_start=1513
+  _globals['_LISTKEYSREQUEST']._serialized_end=1543
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1545
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1598
+  _globals['_ROTATEKEYREQUEST']._serialized_start=1600
+  _globals['_ROTATEKEYREQUEST']._serialized_end=1677
+  _globals['_ROTATEKEYRESPONSE']._serialized_start=1679
+  _globals['_ROTATEKEYRESPONSE']._serialized_end=1752
+  _globals['_UPDATEKEYREQUEST']._serialized_start=1754
+  _globals['_UPDATEKEYREQUEST']._serialized_end=1873
+  _globals['_UPDATEKEYRESPONSE']._serialized_start=1875
+  _globals['_UPDATEKEYRESPONSE']._serialized_end=1928
+  _globals['_REVOKEKEYREQUEST']._serialized_start=1930
+  _globals['_REVOKEKEYREQUEST']._serialized_end=1965
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=1967
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=2020
+  _globals['_APPSERVICE']._serialized_start=2023
+  _globals['_APPSERVICE']._serialized_end=2837
 # @@protoc_insertion_point(module_scope)

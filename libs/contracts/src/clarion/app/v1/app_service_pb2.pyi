@@ -5,6 +5,7 @@ Apps (tenants) and their keys."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -28,6 +29,8 @@ class App(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    SMS_COUNTRIES_FIELD_NUMBER: _builtins.int
+    SENDER_DOMAINS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique, lower-case letters, digits and dashes, 1-64 bytes."""
     enabled: _builtins.bool
@@ -36,16 +39,26 @@ class App(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
 
+    @_builtins.property
+    def sms_countries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Countries whose numbers it may send SMS to, ISO 3166-1 alpha-2; empty: all. To others: suppressed, COUNTRY_NOT_ALLOWED."""
+
+    @_builtins.property
+    def sender_domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Domains that the From addresses of its mail accounts may have, each with its subdomains; empty: all."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         enabled: _builtins.bool = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        sms_countries: _abc.Iterable[_builtins.str] | None = ...,
+        sender_domains: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "enabled", b"enabled", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "enabled", b"enabled", "name", b"name", "sender_domains", b"sender_domains", "sms_countries", b"sms_countries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,8 +75,15 @@ class Key(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     REVOKED_AT_FIELD_NUMBER: _builtins.int
+    LAST_USED_AT_FIELD_NUMBER: _builtins.int
+    SECRET_VERSION_FIELD_NUMBER: _builtins.int
+    FORMER_SECRET_UNTIL_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    QUOTAS_FIELD_NUMBER: _builtins.int
     app_key: _builtins.str
     """The key's id, "ck_…"."""
+    secret_version: _builtins.int
+    """Number of its secret, 1 for the first."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may do."""
@@ -80,6 +100,22 @@ class Key(_message.Message):
     def revoked_at(self) -> _timestamp_pb2.Timestamp:
         """When it was revoked; unset: it was not."""
 
+    @_builtins.property
+    def last_used_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was last used, to about a minute; unset: never."""
+
+    @_builtins.property
+    def former_secret_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when the former secret is good, too; unset: it is not."""
+
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """From where it may be used, in CIDR notation; empty: from everywhere."""
+
+    @_builtins.property
+    def quotas(self) -> Global___Quotas:
+        """How much it may be used; unset: as much as the mesh takes."""
+
     def __init__(
         self,
         *,
@@ -88,14 +124,78 @@ class Key(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         revoked_at: _timestamp_pb2.Timestamp | None = ...,
+        last_used_at: _timestamp_pb2.Timestamp | None = ...,
+        secret_version: _builtins.int = ...,
+        former_secret_until: _timestamp_pb2.Timestamp | None = ...,
+        networks: _abc.Iterable[_builtins.str] | None = ...,
+        quotas: Global___Quotas | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "revoked_at", b"revoked_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "former_secret_until", b"former_secret_until", "last_used_at", b"last_used_at", "quotas", b"quotas", "revoked_at", b"revoked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_key", b"app_key", "created_at", b"created_at", "expires_at", b"expires_at", "revoked_at", b"revoked_at", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_key", b"app_key", "created_at", b"created_at", "expires_at", b"expires_at", "former_secret_until", b"former_secret_until", "last_used_at", b"last_used_at", "networks", b"networks", "quotas", b"quotas", "revoked_at", b"revoked_at", "scopes", b"scopes", "secret_version", b"secret_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Key: _TypeAlias = Key  # noqa: Y015
+
+@_typing.final
+class Quotas(_message.Message):
+    """Most that a key may do. Over a quota: RESOURCE_EXHAUSTED (QUOTA_EXCEEDED) with RetryInfo."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_PER_DAY_FIELD_NUMBER: _builtins.int
+    requests_per_second: _builtins.int
+    """Calls a second, with as many at once; a SendStream is one call. 1-100,000; unset: not counted."""
+    notifications_per_day: _builtins.int
+    """Notifications a day (broadcasts are not counted), as a rate: after a rest a day's worth may come at once, above 1,000,000 an
+    hour's. 1-24,000,000; unset: not counted.
+    """
+    def __init__(
+        self,
+        *,
+        requests_per_second: _builtins.int | None = ...,
+        notifications_per_day: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_notifications_per_day", b"_notifications_per_day", "_requests_per_second", b"_requests_per_second", "notifications_per_day", b"notifications_per_day", "requests_per_second", b"requests_per_second"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_notifications_per_day", b"_notifications_per_day", "_requests_per_second", b"_requests_per_second", "notifications_per_day", b"notifications_per_day", "requests_per_second", b"requests_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__notifications_per_day: _TypeAlias = _typing.Literal["notifications_per_day"]  # noqa: Y015
+    _WhichOneofArgType__notifications_per_day: _TypeAlias = _typing.Literal["_notifications_per_day", b"_notifications_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_second: _TypeAlias = _typing.Literal["requests_per_second"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_second: _TypeAlias = _typing.Literal["_requests_per_second", b"_requests_per_second"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notifications_per_day) -> _WhichOneofReturnType__notifications_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_second) -> _WhichOneofReturnType__requests_per_second | None: ...
+
+Global___Quotas: _TypeAlias = Quotas  # noqa: Y015
+
+@_typing.final
+class Networks(_message.Message):
+    """From where a key may be used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIDRS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Each in CIDR notation without host bits, "192.0.2.0/24" or "2001:db8::/32"; at most 64. Empty: from everywhere."""
+
+    def __init__(
+        self,
+        *,
+        cidrs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidrs", b"cidrs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Networks: _TypeAlias = Networks  # noqa: Y015
 
 @_typing.final
 class CreateAppRequest(_message.Message):
@@ -142,6 +242,118 @@ class CreateAppResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateAppResponse: _TypeAlias = CreateAppResponse  # noqa: Y015
+
+@_typing.final
+class UpdateAppRequest(_message.Message):
+    """What to change of an app."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    ENABLED_FIELD_NUMBER: _builtins.int
+    SMS_COUNTRIES_FIELD_NUMBER: _builtins.int
+    SENDER_DOMAINS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """Name of the app. Required."""
+    enabled: _builtins.bool
+    """False: turn it off; true: turn it on."""
+    @_builtins.property
+    def sms_countries(self) -> Global___Countries:
+        """Replaces App.sms_countries."""
+
+    @_builtins.property
+    def sender_domains(self) -> Global___Domains:
+        """Replaces App.sender_domains."""
+
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        enabled: _builtins.bool | None = ...,
+        sms_countries: Global___Countries | None = ...,
+        sender_domains: Global___Domains | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled", "sender_domains", b"sender_domains", "sms_countries", b"sms_countries"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "app", b"app", "enabled", b"enabled", "sender_domains", b"sender_domains", "sms_countries", b"sms_countries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+
+Global___UpdateAppRequest: _TypeAlias = UpdateAppRequest  # noqa: Y015
+
+@_typing.final
+class Countries(_message.Message):
+    """Countries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ISO 3166-1 alpha-2, upper case, at most 300. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        codes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Countries: _TypeAlias = Countries  # noqa: Y015
+
+@_typing.final
+class Domains(_message.Message):
+    """Domains of mail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Each as "example.org", lower case (IDNA as "xn--…"), at most 64. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Domains: _TypeAlias = Domains  # noqa: Y015
+
+@_typing.final
+class UpdateAppResponse(_message.Message):
+    """What it became."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def app(self) -> Global___App:
+        """The app."""
+
+    def __init__(
+        self,
+        *,
+        app: Global___App | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["app", b"app"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateAppResponse: _TypeAlias = UpdateAppResponse  # noqa: Y015
 
 @_typing.final
 class ListAppsRequest(_message.Message):
@@ -193,6 +405,8 @@ class CreateKeyRequest(_message.Message):
     APP_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    QUOTAS_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     """Name of the app. Required."""
     @_builtins.property
@@ -203,16 +417,26 @@ class CreateKeyRequest(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When it ends. Optional, must be ahead."""
 
+    @_builtins.property
+    def networks(self) -> Global___Networks:
+        """From where it may be used. Optional."""
+
+    @_builtins.property
+    def quotas(self) -> Global___Quotas:
+        """How much it may be used. Optional."""
+
     def __init__(
         self,
         *,
         app: _builtins.str = ...,
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        networks: Global___Networks | None = ...,
+        quotas: Global___Quotas | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "networks", b"networks", "quotas", b"quotas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "expires_at", b"expires_at", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "expires_at", b"expires_at", "networks", b"networks", "quotas", b"quotas", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,6 +515,120 @@ class ListKeysResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListKeysResponse: _TypeAlias = ListKeysResponse  # noqa: Y015
+
+@_typing.final
+class RotateKeyRequest(_message.Message):
+    """Which key gets a new secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_KEY_FIELD_NUMBER: _builtins.int
+    GRACE_FIELD_NUMBER: _builtins.int
+    app_key: _builtins.str
+    """The key's id. Required."""
+    @_builtins.property
+    def grace(self) -> _duration_pb2.Duration:
+        """How long the former secret stays good, 0-7 days; unset: it ends at once."""
+
+    def __init__(
+        self,
+        *,
+        app_key: _builtins.str = ...,
+        grace: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_key", b"app_key", "grace", b"grace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyRequest: _TypeAlias = RotateKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateKeyResponse(_message.Message):
+    """The key and its new secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    APP_SECRET_FIELD_NUMBER: _builtins.int
+    app_secret: _builtins.str
+    """256 random bits, "cs_…"; only a peppered hash is kept."""
+    @_builtins.property
+    def key(self) -> Global___Key:
+        """The key."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___Key | None = ...,
+        app_secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_secret", b"app_secret", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyResponse: _TypeAlias = RotateKeyResponse  # noqa: Y015
+
+@_typing.final
+class UpdateKeyRequest(_message.Message):
+    """What to change of a key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_KEY_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    QUOTAS_FIELD_NUMBER: _builtins.int
+    app_key: _builtins.str
+    """The key's id. Required."""
+    @_builtins.property
+    def networks(self) -> Global___Networks:
+        """Replaces Key.networks."""
+
+    @_builtins.property
+    def quotas(self) -> Global___Quotas:
+        """Replaces Key.quotas."""
+
+    def __init__(
+        self,
+        *,
+        app_key: _builtins.str = ...,
+        networks: Global___Networks | None = ...,
+        quotas: Global___Quotas | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["networks", b"networks", "quotas", b"quotas"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_key", b"app_key", "networks", b"networks", "quotas", b"quotas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateKeyRequest: _TypeAlias = UpdateKeyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateKeyResponse(_message.Message):
+    """What it became."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___Key:
+        """The key."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___Key | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateKeyResponse: _TypeAlias = UpdateKeyResponse  # noqa: Y015
 
 @_typing.final
 class RevokeKeyRequest(_message.Message):

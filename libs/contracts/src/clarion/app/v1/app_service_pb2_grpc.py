@@ -45,6 +45,11 @@ class AppServiceStub:
                 request_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListAppsRequest.SerializeToString,
                 response_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListAppsResponse.FromString,
                 _registered_method=True)
+        self.UpdateApp = channel.unary_unary(
+                '/clarion.app.v1.AppService/UpdateApp',
+                request_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateAppRequest.SerializeToString,
+                response_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateAppResponse.FromString,
+                _registered_method=True)
         self.CreateKey = channel.unary_unary(
                 '/clarion.app.v1.AppService/CreateKey',
                 request_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.CreateKeyRequest.SerializeToString,
@@ -54,6 +59,16 @@ class AppServiceStub:
                 '/clarion.app.v1.AppService/ListKeys',
                 request_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/clarion.app.v1.AppService/RotateKey',
+                request_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.RotateKeyResponse.FromString,
+                _registered_method=True)
+        self.UpdateKey = channel.unary_unary(
+                '/clarion.app.v1.AppService/UpdateKey',
+                request_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateKeyRequest.SerializeToString,
+                response_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateKeyResponse.FromString,
                 _registered_method=True)
         self.RevokeKey = channel.unary_unary(
                 '/clarion.app.v1.AppService/RevokeKey',
@@ -80,6 +95,14 @@ class AppServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateApp(self, request, context):
+        """Turns an app off or on, or changes what it may do; what is left out stays. Of a disabled app every token ends within
+        5 s and what is planned is suppressed. Errors: APP_NOT_FOUND, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateKey(self, request, context):
         """Creates a key; its secret is shown in this answer and never again. Errors: APP_NOT_FOUND, INVALID_FIELD.
         """
@@ -89,6 +112,22 @@ class AppServiceServicer:
 
     def ListKeys(self, request, context):
         """Lists an app's keys without their secrets. Errors: APP_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
+        """Gives a key a new secret, shown in this answer and never again. The former one, and the tokens issued for it, live on for
+        `grace`; one before it ends at once. Errors: APP_NOT_FOUND, INVALID_FIELD, KEY_ENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateKey(self, request, context):
+        """Changes from where and how much a key may be used, everywhere within 5 s; what is left out stays. Errors: APP_NOT_FOUND,
+        INVALID_FIELD, KEY_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,6 +153,11 @@ def add_AppServiceServicer_to_server(servicer, server):
                     request_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListAppsRequest.FromString,
                     response_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListAppsResponse.SerializeToString,
             ),
+            'UpdateApp': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateApp,
+                    request_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateAppRequest.FromString,
+                    response_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateAppResponse.SerializeToString,
+            ),
             'CreateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateKey,
                     request_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.CreateKeyRequest.FromString,
@@ -123,6 +167,16 @@ def add_AppServiceServicer_to_server(servicer, server):
                     servicer.ListKeys,
                     request_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListKeysRequest.FromString,
                     response_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.RotateKeyRequest.FromString,
+                    response_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.RotateKeyResponse.SerializeToString,
+            ),
+            'UpdateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateKey,
+                    request_deserializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateKeyRequest.FromString,
+                    response_serializer=clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateKeyResponse.SerializeToString,
             ),
             'RevokeKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeKey,
@@ -196,6 +250,33 @@ class AppService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateApp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.app.v1.AppService/UpdateApp',
+            clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateAppRequest.SerializeToString,
+            clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateAppResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateKey(request,
             target,
             options=(),
@@ -239,6 +320,60 @@ class AppService:
             '/clarion.app.v1.AppService/ListKeys',
             clarion_dot_app_dot_v1_dot_app__service__pb2.ListKeysRequest.SerializeToString,
             clarion_dot_app_dot_v1_dot_app__service__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.app.v1.AppService/RotateKey',
+            clarion_dot_app_dot_v1_dot_app__service__pb2.RotateKeyRequest.SerializeToString,
+            clarion_dot_app_dot_v1_dot_app__service__pb2.RotateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.app.v1.AppService/UpdateKey',
+            clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateKeyRequest.SerializeToString,
+            clarion_dot_app_dot_v1_dot_app__service__pb2.UpdateKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,10 +37,22 @@ class AppServiceStub:
     """Creates an app with the default categories. Errors: INVALID_FIELD, NAME_TAKEN."""
     ListApps: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.ListAppsRequest, _app_service_pb2.ListAppsResponse]
     """Lists apps by name."""
+    UpdateApp: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.UpdateAppRequest, _app_service_pb2.UpdateAppResponse]
+    """Turns an app off or on, or changes what it may do; what is left out stays. Of a disabled app every token ends within
+    5 s and what is planned is suppressed. Errors: APP_NOT_FOUND, INVALID_FIELD.
+    """
     CreateKey: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.CreateKeyRequest, _app_service_pb2.CreateKeyResponse]
     """Creates a key; its secret is shown in this answer and never again. Errors: APP_NOT_FOUND, INVALID_FIELD."""
     ListKeys: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.ListKeysRequest, _app_service_pb2.ListKeysResponse]
     """Lists an app's keys without their secrets. Errors: APP_NOT_FOUND."""
+    RotateKey: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.RotateKeyRequest, _app_service_pb2.RotateKeyResponse]
+    """Gives a key a new secret, shown in this answer and never again. The former one, and the tokens issued for it, live on for
+    `grace`; one before it ends at once. Errors: APP_NOT_FOUND, INVALID_FIELD, KEY_ENDED.
+    """
+    UpdateKey: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.UpdateKeyRequest, _app_service_pb2.UpdateKeyResponse]
+    """Changes from where and how much a key may be used, everywhere within 5 s; what is left out stays. Errors: APP_NOT_FOUND,
+    INVALID_FIELD, KEY_ENDED.
+    """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_app_service_pb2.RevokeKeyRequest, _app_service_pb2.RevokeKeyResponse]
     """Revokes a key; its tokens end within 5 s everywhere. Idempotent. Errors: APP_NOT_FOUND."""
 
@@ -53,10 +65,22 @@ class AppServiceAsyncStub(AppServiceStub):
     """Creates an app with the default categories. Errors: INVALID_FIELD, NAME_TAKEN."""
     ListApps: _aio.UnaryUnaryMultiCallable[_app_service_pb2.ListAppsRequest, _app_service_pb2.ListAppsResponse]  # type: ignore[assignment]
     """Lists apps by name."""
+    UpdateApp: _aio.UnaryUnaryMultiCallable[_app_service_pb2.UpdateAppRequest, _app_service_pb2.UpdateAppResponse]  # type: ignore[assignment]
+    """Turns an app off or on, or changes what it may do; what is left out stays. Of a disabled app every token ends within
+    5 s and what is planned is suppressed. Errors: APP_NOT_FOUND, INVALID_FIELD.
+    """
     CreateKey: _aio.UnaryUnaryMultiCallable[_app_service_pb2.CreateKeyRequest, _app_service_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Creates a key; its secret is shown in this answer and never again. Errors: APP_NOT_FOUND, INVALID_FIELD."""
     ListKeys: _aio.UnaryUnaryMultiCallable[_app_service_pb2.ListKeysRequest, _app_service_pb2.ListKeysResponse]  # type: ignore[assignment]
     """Lists an app's keys without their secrets. Errors: APP_NOT_FOUND."""
+    RotateKey: _aio.UnaryUnaryMultiCallable[_app_service_pb2.RotateKeyRequest, _app_service_pb2.RotateKeyResponse]  # type: ignore[assignment]
+    """Gives a key a new secret, shown in this answer and never again. The former one, and the tokens issued for it, live on for
+    `grace`; one before it ends at once. Errors: APP_NOT_FOUND, INVALID_FIELD, KEY_ENDED.
+    """
+    UpdateKey: _aio.UnaryUnaryMultiCallable[_app_service_pb2.UpdateKeyRequest, _app_service_pb2.UpdateKeyResponse]  # type: ignore[assignment]
+    """Changes from where and how much a key may be used, everywhere within 5 s; what is left out stays. Errors: APP_NOT_FOUND,
+    INVALID_FIELD, KEY_ENDED.
+    """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_app_service_pb2.RevokeKeyRequest, _app_service_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """Revokes a key; its tokens end within 5 s everywhere. Idempotent. Errors: APP_NOT_FOUND."""
 
@@ -80,6 +104,16 @@ class AppServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists apps by name."""
 
     @_abc_1.abstractmethod
+    def UpdateApp(
+        self,
+        request: _app_service_pb2.UpdateAppRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_app_service_pb2.UpdateAppResponse, _abc.Awaitable[_app_service_pb2.UpdateAppResponse]]:
+        """Turns an app off or on, or changes what it may do; what is left out stays. Of a disabled app every token ends within
+        5 s and what is planned is suppressed. Errors: APP_NOT_FOUND, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
     def CreateKey(
         self,
         request: _app_service_pb2.CreateKeyRequest,
@@ -94,6 +128,26 @@ class AppServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_app_service_pb2.ListKeysResponse, _abc.Awaitable[_app_service_pb2.ListKeysResponse]]:
         """Lists an app's keys without their secrets. Errors: APP_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _app_service_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_app_service_pb2.RotateKeyResponse, _abc.Awaitable[_app_service_pb2.RotateKeyResponse]]:
+        """Gives a key a new secret, shown in this answer and never again. The former one, and the tokens issued for it, live on for
+        `grace`; one before it ends at once. Errors: APP_NOT_FOUND, INVALID_FIELD, KEY_ENDED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateKey(
+        self,
+        request: _app_service_pb2.UpdateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_app_service_pb2.UpdateKeyResponse, _abc.Awaitable[_app_service_pb2.UpdateKeyResponse]]:
+        """Changes from where and how much a key may be used, everywhere within 5 s; what is left out stays. Errors: APP_NOT_FOUND,
+        INVALID_FIELD, KEY_ENDED.
+        """
 
     @_abc_1.abstractmethod
     def RevokeKey(

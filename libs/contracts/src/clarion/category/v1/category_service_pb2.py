@@ -29,7 +29,7 @@ from clarion.types.v1 import time_pb2 as clarion_dot_types_dot_v1_dot_time__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/category/v1/category_service.proto\x12\x13\x63larion.category.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1c\x63larion/types/v1/retry.proto\x1a\x1b\x63larion/types/v1/time.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc9\x04\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x63ritical\x18\x02 \x01(\x08\x12\x31\n\tguarantee\x18\x03 \x01(\x0e\x32\x1e.clarion.category.v1.Guarantee\x12\x17\n\x0fopt_in_required\x18\x04 \x01(\x08\x12+\n\x08\x63hannels\x18\x05 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12/\n\x0ctime_to_live\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmax_attempts\x18\x07 \x01(\r\x12&\n\x04\x63\x61ps\x18\x08 \x03(\x0b\x32\x18.clarion.category.v1.Cap\x12\x33\n\ncap_action\x18\t \x01(\x0e\x32\x1f.clarion.category.v1.GateAction\x12;\n\x12quiet_hours_action\x18\n \x01(\x0e\x32\x1f.clarion.category.v1.GateAction\x12,\n\x05retry\x18\x0b \x01(\x0b\x32\x1d.clarion.types.v1.RetryPolicy\x12\x30\n\rdigest_window\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rdedupe_window\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0bsend_window\x18\x14 \x01(\x0b\x32\x1c.clarion.types.v1.SendWindow\"\xd9\x01\n\x03\x43\x61p\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\r\n\x05limit\x18\x02 \x01(\r\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x06period\x18\x04 \x01(\x0e\x32\x1e.clarion.category.v1.CapPeriod\x12\x0e\n\x06shadow\x18\x05 \x01(\x08\x12,\n\x05scope\x18\x06 \x01(\x0e\x32\x1d.clarion.category.v1.CapScope\"E\n\x12PutCategoryRequest\x12/\n\x08\x63\x61tegory\x18\x01 \x01(\x0b\x32\x1d.clarion.category.v1.Category\"F\n\x13PutCategoryResponse\x12/\n\x08\x63\x61tegory\x18\x01 \x01(\x0b\x32\x1d.clarion.category.v1.Category\"\x17\n\x15ListCategoriesRequest\"K\n\x16ListCategoriesResponse\x12\x31\n\ncategories\x18\x01 \x03(\x0b\x32\x1d.clarion.category.v1.Category*_\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x1b\n\x17GUARANTEE_AT_LEAST_ONCE\x10\x01\x12\x1a\n\x16GUARANTEE_AT_MOST_ONCE\x10\x02*Z\n\nGateAction\x12\x1b\n\x17GATE_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14GATE_ACTION_SUPPRESS\x10\x01\x12\x15\n\x11GATE_ACTION_DEFER\x10\x02*f\n\tCapPeriod\x12\x1a\n\x16\x43\x41P_PERIOD_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41P_PERIOD_DAY\x10\x01\x12\x13\n\x0f\x43\x41P_PERIOD_WEEK\x10\x02\x12\x14\n\x10\x43\x41P_PERIOD_MONTH\x10\x03*Q\n\x08\x43\x61pScope\x12\x19\n\x15\x43\x41P_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41P_SCOPE_RECIPIENT\x10\x01\x12\x11\n\rCAP_SCOPE_APP\x10\x02\x32\x97\x02\n\x0f\x43\x61tegoryService\x12|\n\x0bPutCategory\x12\'.clarion.category.v1.PutCategoryRequest\x1a(.clarion.category.v1.PutCategoryResponse\"\x1a\xaa\xbb\x18\x16\n\x0etemplate:write\x10\x01\x18\x80\x80\x01\x12y\n\x0eListCategories\x12*.clarion.category.v1.ListCategoriesRequest\x1a+.clarion.category.v1.ListCategoriesResponse\"\x0e\xaa\xbb\x18\n\n\x03\x61ny\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/category/v1/category_service.proto\x12\x13\x63larion.category.v1\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1c\x63larion/types/v1/retry.proto\x1a\x1b\x63larion/types/v1/time.proto\x1a\x1egoogle/protobuf/duration.proto\"\xdf\x04\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x63ritical\x18\x02 \x01(\x08\x12\x31\n\tguarantee\x18\x03 \x01(\x0e\x32\x1e.clarion.category.v1.Guarantee\x12\x17\n\x0fopt_in_required\x18\x04 \x01(\x08\x12+\n\x08\x63hannels\x18\x05 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12/\n\x0ctime_to_live\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmax_attempts\x18\x07 \x01(\r\x12&\n\x04\x63\x61ps\x18\x08 \x03(\x0b\x32\x18.clarion.category.v1.Cap\x12\x33\n\ncap_action\x18\t \x01(\x0e\x32\x1f.clarion.category.v1.GateAction\x12;\n\x12quiet_hours_action\x18\n \x01(\x0e\x32\x1f.clarion.category.v1.GateAction\x12,\n\x05retry\x18\x0b \x01(\x0b\x32\x1d.clarion.types.v1.RetryPolicy\x12\x30\n\rdigest_window\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rdedupe_window\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0bsend_window\x18\x14 \x01(\x0b\x32\x1c.clarion.types.v1.SendWindow\x12\x14\n\x0c\x61pp_receipts\x18\x15 \x01(\x08\"\xd9\x01\n\x03\x43\x61p\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\r\n\x05limit\x18\x02 \x01(\r\x12)\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x06period\x18\x04 \x01(\x0e\x32\x1e.clarion.category.v1.CapPeriod\x12\x0e\n\x06shadow\x18\x05 \x01(\x08\x12,\n\x05scope\x18\x06 \x01(\x0e\x32\x1d.clarion.category.v1.CapScope\"E\n\x12PutCategoryRequest\x12/\n\x08\x63\x61tegory\x18\x01 \x01(\x0b\x32\x1d.clarion.category.v1.Category\"F\n\x13PutCategoryResponse\x12/\n\x08\x63\x61tegory\x18\x01 \x01(\x0b\x32\x1d.clarion.category.v1.Category\"\x17\n\x15ListCategoriesRequest\"K\n\x16ListCategoriesResponse\x12\x31\n\ncategories\x18\x01 \x03(\x0b\x32\x1d.clarion.category.v1.Category*_\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x1b\n\x17GUARANTEE_AT_LEAST_ONCE\x10\x01\x12\x1a\n\x16GUARANTEE_AT_MOST_ONCE\x10\x02*Z\n\nGateAction\x12\x1b\n\x17GATE_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14GATE_ACTION_SUPPRESS\x10\x01\x12\x15\n\x11GATE_ACTION_DEFER\x10\x02*f\n\tCapPeriod\x12\x1a\n\x16\x43\x41P_PERIOD_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41P_PERIOD_DAY\x10\x01\x12\x13\n\x0f\x43\x41P_PERIOD_WEEK\x10\x02\x12\x14\n\x10\x43\x41P_PERIOD_MONTH\x10\x03*Q\n\x08\x43\x61pScope\x12\x19\n\x15\x43\x41P_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41P_SCOPE_RECIPIENT\x10\x01\x12\x11\n\rCAP_SCOPE_APP\x10\x02\x32\x97\x02\n\x0f\x43\x61tegoryService\x12|\n\x0bPutCategory\x12\'.clarion.category.v1.PutCategoryRequest\x1a(.clarion.category.v1.PutCategoryResponse\"\x1a\xaa\xbb\x18\x16\n\x0etemplate:write\x10\x01\x18\x80\x80\x01\x12y\n\x0eListCategories\x12*.clarion.category.v1.ListCategoriesRequest\x1a+.clarion.category.v1.ListCategoriesResponse\"\x0e\xaa\xbb\x18\n\n\x03\x61ny\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,26 +42,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATEGORYSERVICE'].methods_by_name['PutCategory']._serialized_options = b'\252\273\030\026\n\016template:write\020\001\030\200\200\001'
   _globals['_CATEGORYSERVICE'].methods_by_name['ListCategories']._loaded_options = None
   _globals['_CATEGORYSERVICE'].methods_by_name['ListCategories']._serialized_options = b'\252\273\030\n\n\003any\020\001\030\200 '
-  _globals['_GUARANTEE']._serialized_start=1277
-  _globals['_GUARANTEE']._serialized_end=1372
-  _globals['_GATEACTION']._serialized_start=1374
-  _globals['_GATEACTION']._serialized_end=1464
-  _globals['_CAPPERIOD']._serialized_start=1466
-  _globals['_CAPPERIOD']._serialized_end=1568
-  _globals['_CAPSCOPE']._serialized_start=1570
-  _globals['_CAPSCOPE']._serialized_end=1651
+  _globals['_GUARANTEE']._serialized_start=1299
+  _globals['_GUARANTEE']._serialized_end=1394
+  _globals['_GATEACTION']._serialized_start=1396
+  _globals['_GATEACTION']._serialized_end=1486
+  _globals['_CAPPERIOD']._serialized_start=1488
+  _globals['_CAPPERIOD']._serialized_end=1590
+  _globals['_CAPSCOPE']._serialized_start=1592
+  _globals['_CAPSCOPE']._serialized_end=1673
   _globals['_CATEGORY']._serialized_start=225
-  _globals['_CATEGORY']._serialized_end=810
-  _globals['_CAP']._serialized_start=813
-  _globals['_CAP']._serialized_end=1030
-  _globals['_PUTCATEGORYREQUEST']._serialized_start=1032
-  _globals['_PUTCATEGORYREQUEST']._serialized_end=1101
-  _globals['_PUTCATEGORYRESPONSE']._serialized_start=1103
-  _globals['_PUTCATEGORYRESPONSE']._serialized_end=1173
-  _globals['_LISTCATEGORIESREQUEST']._serialized_start=1175
-  _globals['_LISTCATEGORIESREQUEST']._serialized_end=1198
-  _globals['_LISTCATEGORIESRESPONSE']._serialized_start=1200
-  _globals['_LISTCATEGORIESRESPONSE']._serialized_end=1275
-  _globals['_CATEGORYSERVICE']._serialized_start=1654
-  _globals['_CATEGORYSERVICE']._serialized_end=1933
+  _globals['_CATEGORY']._serialized_end=832
+  _globals['_CAP']._serialized_start=835
+  _globals['_CAP']._serialized_end=1052
+  _globals['_PUTCATEGORYREQUEST']._serialized_start=1054
+  _globals['_PUTCATEGORYREQUEST']._serialized_end=1123
+  _globals['_PUTCATEGORYRESPONSE']._serialized_start=1125
+  _globals['_PUTCATEGORYRESPONSE']._serialized_end=1195
+  _globals['_LISTCATEGORIESREQUEST']._serialized_start=1197
+  _globals['_LISTCATEGORIESREQUEST']._serialized_end=1220
+  _globals['_LISTCATEGORIESRESPONSE']._serialized_start=1222
+  _globals['_LISTCATEGORIESRESPONSE']._serialized_end=1297
+  _globals['_CATEGORYSERVICE']._serialized_start=1676
+  _globals['_CATEGORYSERVICE']._serialized_end=1955
 # @@protoc_insertion_point(module_scope)

@@ -143,6 +143,7 @@ class Category(_message.Message):
     DIGEST_WINDOW_FIELD_NUMBER: _builtins.int
     DEDUPE_WINDOW_FIELD_NUMBER: _builtins.int
     SEND_WINDOW_FIELD_NUMBER: _builtins.int
+    APP_RECEIPTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, lower-case letters, digits, dashes and underscores, 1-64 bytes. Required."""
     critical: _builtins.bool
@@ -157,6 +158,10 @@ class Category(_message.Message):
     """What happens over a cap."""
     quiet_hours_action: Global___GateAction.ValueType
     """What happens in quiet hours."""
+    app_receipts: _builtins.bool
+    """The app tells which pushes arrive (`received`, POST /v1/events of the tracker): in an escalation a push then counts as
+    delivered once it has said so. False: once the provider took it.
+    """
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
         """Channels it may use; empty: all."""
@@ -204,10 +209,11 @@ class Category(_message.Message):
         digest_window: _duration_pb2.Duration | None = ...,
         dedupe_window: _duration_pb2.Duration | None = ...,
         send_window: _time_pb2.SendWindow | None = ...,
+        app_receipts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dedupe_window", b"dedupe_window", "digest_window", b"digest_window", "retry", b"retry", "send_window", b"send_window", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_action", b"cap_action", "caps", b"caps", "channels", b"channels", "critical", b"critical", "dedupe_window", b"dedupe_window", "digest_window", b"digest_window", "guarantee", b"guarantee", "max_attempts", b"max_attempts", "name", b"name", "opt_in_required", b"opt_in_required", "quiet_hours_action", b"quiet_hours_action", "retry", b"retry", "send_window", b"send_window", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_receipts", b"app_receipts", "cap_action", b"cap_action", "caps", b"caps", "channels", b"channels", "critical", b"critical", "dedupe_window", b"dedupe_window", "digest_window", b"digest_window", "guarantee", b"guarantee", "max_attempts", b"max_attempts", "name", b"name", "opt_in_required", b"opt_in_required", "quiet_hours_action", b"quiet_hours_action", "retry", b"retry", "send_window", b"send_window", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,12 +48,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. Routing names a provider that does not exist. Metadata: provider."""
     ERROR_REASON_PROVIDER_SETTINGS_INVALID: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT. A provider's settings are faulty. Metadata: provider, faults."""
+    ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 11
+    """INVALID_ARGUMENT. Not a cursor of this app's feed. Metadata: fault (malformed, other_app, future)."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 20
     """UNAUTHENTICATED. Key, secret or token is missing, unknown, expired or altered; one text for all of them."""
     ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 21
     """PERMISSION_DENIED. The token lacks a scope. Metadata: scope."""
     ERROR_REASON_CALLER_REFUSED: _ErrorReason.ValueType  # 22
     """PERMISSION_DENIED. A daemon called a method it may not call. Metadata: caller, method."""
+    ERROR_REASON_NETWORK_NOT_ALLOWED: _ErrorReason.ValueType  # 23
+    """PERMISSION_DENIED. The key may not be used from this address. Metadata: key."""
     ERROR_REASON_NOTIFICATION_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND. No such notification of this app. Metadata: notification_id or event_id."""
     ERROR_REASON_RECIPIENT_NOT_FOUND: _ErrorReason.ValueType  # 31
@@ -66,6 +70,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No such broadcast of this app. Metadata: broadcast_id."""
     ERROR_REASON_SCHEDULE_NOT_FOUND: _ErrorReason.ValueType  # 37
     """NOT_FOUND. No such schedule of this app. Metadata: name."""
+    ERROR_REASON_WEBHOOK_NOT_FOUND: _ErrorReason.ValueType  # 38
+    """NOT_FOUND. No such webhook of this app. Metadata: name."""
     ERROR_REASON_EVENT_ID_REUSED: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS. The event id was used for another payload within 30 days. Metadata: event_id, notification_id."""
     ERROR_REASON_NAME_TAKEN: _ErrorReason.ValueType  # 41
@@ -76,6 +82,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The broadcast has ended and can neither pause nor go on. Metadata: state."""
     ERROR_REASON_NOT_SCHEDULED: _ErrorReason.ValueType  # 47
     """FAILED_PRECONDITION. The notification does not wait for its time any more. Metadata: state."""
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 49
+    """FAILED_PRECONDITION. What followed the cursor is no longer kept; begin anew without one. Metadata: oldest (RFC 3339)."""
+    ERROR_REASON_KEY_ENDED: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION. The key is revoked or has expired; create another. Metadata: key."""
     ERROR_REASON_REVISION_CONFLICT: _ErrorReason.ValueType  # 43
     """ABORTED. Somebody else changed it first; read it again. Metadata: revision."""
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 50
@@ -84,6 +94,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED. The ledger's disk is full or its limits are reached; retry later."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 52
     """RESOURCE_EXHAUSTED. Too many calls are open; retry with backoff."""
+    ERROR_REASON_SUBSCRIBER_TOO_SLOW: _ErrorReason.ValueType  # 54
+    """RESOURCE_EXHAUSTED. The client does not read what it asked for; resume with the last cursor."""
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 53
+    """RESOURCE_EXHAUSTED. The key's quota is used up; RetryInfo tells when to try again. Metadata: quota, key."""
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 60
     """UNAVAILABLE. A dependency does not answer; retry with the same event id. Metadata: dependency."""
     ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 61
@@ -120,12 +134,16 @@ ERROR_REASON_PROVIDER_NOT_FOUND: ErrorReason.ValueType  # 9
 """INVALID_ARGUMENT. Routing names a provider that does not exist. Metadata: provider."""
 ERROR_REASON_PROVIDER_SETTINGS_INVALID: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT. A provider's settings are faulty. Metadata: provider, faults."""
+ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 11
+"""INVALID_ARGUMENT. Not a cursor of this app's feed. Metadata: fault (malformed, other_app, future)."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 20
 """UNAUTHENTICATED. Key, secret or token is missing, unknown, expired or altered; one text for all of them."""
 ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 21
 """PERMISSION_DENIED. The token lacks a scope. Metadata: scope."""
 ERROR_REASON_CALLER_REFUSED: ErrorReason.ValueType  # 22
 """PERMISSION_DENIED. A daemon called a method it may not call. Metadata: caller, method."""
+ERROR_REASON_NETWORK_NOT_ALLOWED: ErrorReason.ValueType  # 23
+"""PERMISSION_DENIED. The key may not be used from this address. Metadata: key."""
 ERROR_REASON_NOTIFICATION_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND. No such notification of this app. Metadata: notification_id or event_id."""
 ERROR_REASON_RECIPIENT_NOT_FOUND: ErrorReason.ValueType  # 31
@@ -138,6 +156,8 @@ ERROR_REASON_BROADCAST_NOT_FOUND: ErrorReason.ValueType  # 36
 """NOT_FOUND. No such broadcast of this app. Metadata: broadcast_id."""
 ERROR_REASON_SCHEDULE_NOT_FOUND: ErrorReason.ValueType  # 37
 """NOT_FOUND. No such schedule of this app. Metadata: name."""
+ERROR_REASON_WEBHOOK_NOT_FOUND: ErrorReason.ValueType  # 38
+"""NOT_FOUND. No such webhook of this app. Metadata: name."""
 ERROR_REASON_EVENT_ID_REUSED: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS. The event id was used for another payload within 30 days. Metadata: event_id, notification_id."""
 ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 41
@@ -148,6 +168,10 @@ ERROR_REASON_BROADCAST_ENDED: ErrorReason.ValueType  # 46
 """FAILED_PRECONDITION. The broadcast has ended and can neither pause nor go on. Metadata: state."""
 ERROR_REASON_NOT_SCHEDULED: ErrorReason.ValueType  # 47
 """FAILED_PRECONDITION. The notification does not wait for its time any more. Metadata: state."""
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 49
+"""FAILED_PRECONDITION. What followed the cursor is no longer kept; begin anew without one. Metadata: oldest (RFC 3339)."""
+ERROR_REASON_KEY_ENDED: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION. The key is revoked or has expired; create another. Metadata: key."""
 ERROR_REASON_REVISION_CONFLICT: ErrorReason.ValueType  # 43
 """ABORTED. Somebody else changed it first; read it again. Metadata: revision."""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 50
@@ -156,6 +180,10 @@ ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 51
 """RESOURCE_EXHAUSTED. The ledger's disk is full or its limits are reached; retry later."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 52
 """RESOURCE_EXHAUSTED. Too many calls are open; retry with backoff."""
+ERROR_REASON_SUBSCRIBER_TOO_SLOW: ErrorReason.ValueType  # 54
+"""RESOURCE_EXHAUSTED. The client does not read what it asked for; resume with the last cursor."""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 53
+"""RESOURCE_EXHAUSTED. The key's quota is used up; RetryInfo tells when to try again. Metadata: quota, key."""
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 60
 """UNAVAILABLE. A dependency does not answer; retry with the same event id. Metadata: dependency."""
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 61

@@ -203,6 +203,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """suppressed: the content is over the channel's size limit."""
     REASON_DEFERRED_TOO_LONG: _Reason.ValueType  # 18
     """suppressed: quiet hours or a cap would have held it past its deadline; the gate record says which."""
+    REASON_COUNTRY_NOT_ALLOWED: _Reason.ValueType  # 19
+    """The app may not send SMS to numbers of this country."""
     REASON_REFUSED: _Reason.ValueType  # 40
     """failed: the provider refused the request for good."""
     REASON_ADDRESS_DEAD: _Reason.ValueType  # 41
@@ -273,6 +275,8 @@ REASON_TOO_LARGE: Reason.ValueType  # 17
 """suppressed: the content is over the channel's size limit."""
 REASON_DEFERRED_TOO_LONG: Reason.ValueType  # 18
 """suppressed: quiet hours or a cap would have held it past its deadline; the gate record says which."""
+REASON_COUNTRY_NOT_ALLOWED: Reason.ValueType  # 19
+"""The app may not send SMS to numbers of this country."""
 REASON_REFUSED: Reason.ValueType  # 40
 """failed: the provider refused the request for good."""
 REASON_ADDRESS_DEAD: Reason.ValueType  # 41

@@ -105,6 +105,8 @@ class Template(_message.Message):
     LAYOUT_FIELD_NUMBER: _builtins.int
     CREATED_BY_FIELD_NUMBER: _builtins.int
     USED_PARTIALS_FIELD_NUMBER: _builtins.int
+    TRACK_LINKS_FIELD_NUMBER: _builtins.int
+    TRACK_OPENS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, lower-case letters, digits, dashes and underscores, 1-64 bytes. Required."""
     version: _builtins.int
@@ -117,6 +119,12 @@ class Template(_message.Message):
     """
     created_by: _builtins.str
     """The API key that stored it. Given by the service."""
+    track_links: _builtins.bool
+    """Links of mails (HTML) and of web pushes lead over the tracker, which counts the click and redirects. A link with the
+    attribute `data-clarion-notrack` does not. Default false.
+    """
+    track_opens: _builtins.bool
+    """Mails have an open pixel. Default true."""
     @_builtins.property
     def bodies(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocalizedBody]:
         """Bodies, one per locale, 1-64. Required."""
@@ -157,12 +165,16 @@ class Template(_message.Message):
         layout: _builtins.str = ...,
         created_by: _builtins.str = ...,
         used_partials: _abc.Iterable[Global___PartialVersion] | None = ...,
+        track_links: _builtins.bool = ...,
+        track_opens: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "sample_data", b"sample_data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_track_opens", b"_track_opens", "created_at", b"created_at", "sample_data", b"sample_data", "track_opens", b"track_opens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bodies", b"bodies", "created_at", b"created_at", "created_by", b"created_by", "default_locale", b"default_locale", "layout", b"layout", "name", b"name", "partials", b"partials", "sample_data", b"sample_data", "used_partials", b"used_partials", "variables", b"variables", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_track_opens", b"_track_opens", "bodies", b"bodies", "created_at", b"created_at", "created_by", b"created_by", "default_locale", b"default_locale", "layout", b"layout", "name", b"name", "partials", b"partials", "sample_data", b"sample_data", "track_links", b"track_links", "track_opens", b"track_opens", "used_partials", b"used_partials", "variables", b"variables", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__track_opens: _TypeAlias = _typing.Literal["track_opens"]  # noqa: Y015
+    _WhichOneofArgType__track_opens: _TypeAlias = _typing.Literal["_track_opens", b"_track_opens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__track_opens) -> _WhichOneofReturnType__track_opens | None: ...
 
 Global___Template: _TypeAlias = Template  # noqa: Y015
 

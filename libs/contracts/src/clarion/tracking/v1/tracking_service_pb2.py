@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from clarion.notification.v1 import notification_service_pb2 as clarion_dot_notification_dot_v1_dot_notification__service__pb2
+from clarion.notification.v1 import state_pb2 as clarion_dot_notification_dot_v1_dot_state__pb2
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
 from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/tracking/v1/tracking_service.proto\x12\x13\x63larion.tracking.v1\x1a\x32\x63larion/notification/v1/notification_service.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x0cStatsRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\rStatsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x33\n\x08\x63hannels\x18\x02 \x03(\x0b\x32!.clarion.tracking.v1.ChannelStats\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x03\n\x0c\x43hannelStats\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12@\n\x08\x62y_state\x18\x02 \x03(\x0b\x32..clarion.tracking.v1.ChannelStats.ByStateEntry\x12\x42\n\tby_reason\x18\x03 \x03(\x0b\x32/.clarion.tracking.v1.ChannelStats.ByReasonEntry\x12\x44\n\nby_receipt\x18\x04 \x03(\x0b\x32\x30.clarion.tracking.v1.ChannelStats.ByReceiptEntry\x1a.\n\x0c\x42yStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x42yReceiptEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"(\n\x16WatchDeliveriesRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"y\n\x17WatchDeliveriesResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t\x12\x35\n\x05\x65ntry\x18\x03 \x01(\x0b\x32&.clarion.notification.v1.TimelineEntry2\x8f\x02\n\x0fTrackingService\x12\x66\n\x05Stats\x12!.clarion.tracking.v1.StatsRequest\x1a\".clarion.tracking.v1.StatsResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@\x12\x86\x01\n\x0fWatchDeliveries\x12+.clarion.tracking.v1.WatchDeliveriesRequest\x1a,.clarion.tracking.v1.WatchDeliveriesResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@0\x01\x1a\x0b\xb2\xbb\x18\x07trackerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/tracking/v1/tracking_service.proto\x12\x13\x63larion.tracking.v1\x1a\x32\x63larion/notification/v1/notification_service.proto\x1a#clarion/notification/v1/state.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x01\n\x0cStatsRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x08group_by\x18\x03 \x03(\x0e\x32#.clarion.tracking.v1.StatsDimension\x12\x30\n\x06\x62ucket\x18\x04 \x01(\x0e\x32 .clarion.tracking.v1.StatsBucket\x12\x30\n\x06\x66ilter\x18\x05 \x01(\x0b\x32 .clarion.tracking.v1.StatsFilter\"\x9d\x01\n\x0bStatsFilter\x12\x0c\n\x04\x61pps\x18\x01 \x03(\t\x12\x12\n\ncategories\x18\x02 \x03(\t\x12\x19\n\x11template_versions\x18\x03 \x03(\r\x12+\n\x08\x63hannels\x18\x04 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x11\n\tproviders\x18\x05 \x03(\t\x12\x11\n\tcountries\x18\x06 \x03(\t\"\x84\x02\n\rStatsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x33\n\x08\x63hannels\x18\x02 \x03(\x0b\x32!.clarion.tracking.v1.ChannelStats\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x04rows\x18\x04 \x03(\x0b\x32\x1d.clarion.tracking.v1.StatsRow\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd2\x02\n\x08StatsRow\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03\x61pp\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x18\n\x10template_version\x18\x04 \x01(\r\x12*\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\x12\x30\n\x06\x63ounts\x18\x08 \x01(\x0b\x32 .clarion.tracking.v1.StatsCounts\x12.\n\x05rates\x18\t \x01(\x0b\x32\x1f.clarion.tracking.v1.StatsRates\x12\x31\n\x07reasons\x18\n \x03(\x0b\x32 .clarion.tracking.v1.StatsReason\"\xd3\x02\n\x0bStatsCounts\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x0f\n\x07planned\x18\x02 \x01(\x03\x12\x11\n\tin_flight\x18\x03 \x01(\x03\x12\x0c\n\x04sent\x18\x04 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x03\x12\x12\n\nsuppressed\x18\x06 \x01(\x03\x12\x0f\n\x07\x65xpired\x18\x07 \x01(\x03\x12\x11\n\tcancelled\x18\x08 \x01(\x03\x12\x15\n\rdead_lettered\x18\t \x01(\x03\x12\x11\n\tdelivered\x18\n \x01(\x03\x12\x13\n\x0bundelivered\x18\x0b \x01(\x03\x12\x0e\n\x06opened\x18\x0c \x01(\x03\x12\x0f\n\x07\x63licked\x18\r \x01(\x03\x12\x16\n\x0emachine_opened\x18\x0e \x01(\x03\x12\x17\n\x0fmachine_clicked\x18\x0f \x01(\x03\x12\x14\n\x0cunsubscribed\x18\x10 \x01(\x03\x12\x11\n\tconverted\x18\x11 \x01(\x03\"\x8a\x02\n\nStatsRates\x12\x11\n\x04sent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nsuppressed\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tdelivered\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x06opened\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x14\n\x07\x63licked\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tconverted\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0cunsubscribed\x18\x07 \x01(\x01H\x06\x88\x01\x01\x42\x07\n\x05_sentB\r\n\x0b_suppressedB\x0c\n\n_deliveredB\t\n\x07_openedB\n\n\x08_clickedB\x0c\n\n_convertedB\x0f\n\r_unsubscribed\"\x84\x01\n\x0bStatsReason\x12\x35\n\x05state\x18\x01 \x01(\x0e\x32&.clarion.notification.v1.DeliveryState\x12/\n\x06reason\x18\x02 \x01(\x0e\x32\x1f.clarion.notification.v1.Reason\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\x99\x03\n\x0c\x43hannelStats\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12@\n\x08\x62y_state\x18\x02 \x03(\x0b\x32..clarion.tracking.v1.ChannelStats.ByStateEntry\x12\x42\n\tby_reason\x18\x03 \x03(\x0b\x32/.clarion.tracking.v1.ChannelStats.ByReasonEntry\x12\x44\n\nby_receipt\x18\x04 \x03(\x0b\x32\x30.clarion.tracking.v1.ChannelStats.ByReceiptEntry\x1a.\n\x0c\x42yStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x42yReceiptEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x84\x02\n\x16WatchDeliveriesRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12+\n\x08\x63hannels\x18\x02 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x31\n\x05kinds\x18\x03 \x03(\x0e\x32\".clarion.notification.v1.EventKind\x12\x36\n\x06states\x18\x04 \x03(\x0e\x32&.clarion.notification.v1.DeliveryState\x12\x12\n\ncategories\x18\x05 \x03(\t\x12\x18\n\x10notification_ids\x18\x06 \x03(\t\x12\x14\n\x0crecipient_id\x18\x07 \x01(\t\"\x8f\x02\n\x17WatchDeliveriesResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t\x12\x35\n\x05\x65ntry\x18\x03 \x01(\x0b\x32&.clarion.notification.v1.TimelineEntry\x12*\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12\x31\n\x07receipt\x18\x07 \x01(\x0e\x32 .clarion.notification.v1.Receipt\x12\x11\n\tchange_id\x18\x08 \x01(\t*\xe6\x01\n\x0eStatsDimension\x12\x1f\n\x1bSTATS_DIMENSION_UNSPECIFIED\x10\x00\x12\x17\n\x13STATS_DIMENSION_APP\x10\x01\x12\x1c\n\x18STATS_DIMENSION_CATEGORY\x10\x02\x12$\n STATS_DIMENSION_TEMPLATE_VERSION\x10\x03\x12\x1b\n\x17STATS_DIMENSION_CHANNEL\x10\x04\x12\x1c\n\x18STATS_DIMENSION_PROVIDER\x10\x05\x12\x1b\n\x17STATS_DIMENSION_COUNTRY\x10\x06*X\n\x0bStatsBucket\x12\x1c\n\x18STATS_BUCKET_UNSPECIFIED\x10\x00\x12\x15\n\x11STATS_BUCKET_HOUR\x10\x01\x12\x14\n\x10STATS_BUCKET_DAY\x10\x02\x32\x8f\x02\n\x0fTrackingService\x12\x66\n\x05Stats\x12!.clarion.tracking.v1.StatsRequest\x1a\".clarion.tracking.v1.StatsResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@\x12\x86\x01\n\x0fWatchDeliveries\x12+.clarion.tracking.v1.WatchDeliveriesRequest\x1a,.clarion.tracking.v1.WatchDeliveriesResponse\"\x16\xaa\xbb\x18\x12\n\x0bstatus:read\x10\x01\x18\x80@0\x01\x1a\x0b\xb2\xbb\x18\x07trackerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,22 +48,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACKINGSERVICE'].methods_by_name['Stats']._serialized_options = b'\252\273\030\022\n\013status:read\020\001\030\200@'
   _globals['_TRACKINGSERVICE'].methods_by_name['WatchDeliveries']._loaded_options = None
   _globals['_TRACKINGSERVICE'].methods_by_name['WatchDeliveries']._serialized_options = b'\252\273\030\022\n\013status:read\020\001\030\200@'
-  _globals['_STATSREQUEST']._serialized_start=218
-  _globals['_STATSREQUEST']._serialized_end=318
-  _globals['_STATSRESPONSE']._serialized_start=321
-  _globals['_STATSRESPONSE']._serialized_end=450
-  _globals['_CHANNELSTATS']._serialized_start=453
-  _globals['_CHANNELSTATS']._serialized_end=862
-  _globals['_CHANNELSTATS_BYSTATEENTRY']._serialized_start=717
-  _globals['_CHANNELSTATS_BYSTATEENTRY']._serialized_end=763
-  _globals['_CHANNELSTATS_BYREASONENTRY']._serialized_start=765
-  _globals['_CHANNELSTATS_BYREASONENTRY']._serialized_end=812
-  _globals['_CHANNELSTATS_BYRECEIPTENTRY']._serialized_start=814
-  _globals['_CHANNELSTATS_BYRECEIPTENTRY']._serialized_end=862
-  _globals['_WATCHDELIVERIESREQUEST']._serialized_start=864
-  _globals['_WATCHDELIVERIESREQUEST']._serialized_end=904
-  _globals['_WATCHDELIVERIESRESPONSE']._serialized_start=906
-  _globals['_WATCHDELIVERIESRESPONSE']._serialized_end=1027
-  _globals['_TRACKINGSERVICE']._serialized_start=1030
-  _globals['_TRACKINGSERVICE']._serialized_end=1301
+  _globals['_STATSDIMENSION']._serialized_start=2973
+  _globals['_STATSDIMENSION']._serialized_end=3203
+  _globals['_STATSBUCKET']._serialized_start=3205
+  _globals['_STATSBUCKET']._serialized_end=3293
+  _globals['_STATSREQUEST']._serialized_start=256
+  _globals['_STATSREQUEST']._serialized_end=511
+  _globals['_STATSFILTER']._serialized_start=514
+  _globals['_STATSFILTER']._serialized_end=671
+  _globals['_STATSRESPONSE']._serialized_start=674
+  _globals['_STATSRESPONSE']._serialized_end=934
+  _globals['_STATSROW']._serialized_start=937
+  _globals['_STATSROW']._serialized_end=1275
+  _globals['_STATSCOUNTS']._serialized_start=1278
+  _globals['_STATSCOUNTS']._serialized_end=1617
+  _globals['_STATSRATES']._serialized_start=1620
+  _globals['_STATSRATES']._serialized_end=1886
+  _globals['_STATSREASON']._serialized_start=1889
+  _globals['_STATSREASON']._serialized_end=2021
+  _globals['_CHANNELSTATS']._serialized_start=2024
+  _globals['_CHANNELSTATS']._serialized_end=2433
+  _globals['_CHANNELSTATS_BYSTATEENTRY']._serialized_start=2288
+  _globals['_CHANNELSTATS_BYSTATEENTRY']._serialized_end=2334
+  _globals['_CHANNELSTATS_BYREASONENTRY']._serialized_start=2336
+  _globals['_CHANNELSTATS_BYREASONENTRY']._serialized_end=2383
+  _globals['_CHANNELSTATS_BYRECEIPTENTRY']._serialized_start=2385
+  _globals['_CHANNELSTATS_BYRECEIPTENTRY']._serialized_end=2433
+  _globals['_WATCHDELIVERIESREQUEST']._serialized_start=2436
+  _globals['_WATCHDELIVERIESREQUEST']._serialized_end=2696
+  _globals['_WATCHDELIVERIESRESPONSE']._serialized_start=2699
+  _globals['_WATCHDELIVERIESRESPONSE']._serialized_end=2970
+  _globals['_TRACKINGSERVICE']._serialized_start=3296
+  _globals['_TRACKINGSERVICE']._serialized_end=3567
 # @@protoc_insertion_point(module_scope)

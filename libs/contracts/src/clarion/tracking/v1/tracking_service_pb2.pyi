@@ -4,12 +4,14 @@ isort:skip_file
 What came of notifications: statistics and a feed of state changes."""
 
 from clarion.notification.v1 import notification_service_pb2 as _notification_service_pb2
+from clarion.notification.v1 import state_pb2 as _state_pb2
 from clarion.types.v1 import channel_pb2 as _channel_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +23,74 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _StatsDimension:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StatsDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatsDimension.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STATS_DIMENSION_UNSPECIFIED: _StatsDimension.ValueType  # 0
+    """Not a dimension; refused."""
+    STATS_DIMENSION_APP: _StatsDimension.ValueType  # 1
+    """The app."""
+    STATS_DIMENSION_CATEGORY: _StatsDimension.ValueType  # 2
+    """The category."""
+    STATS_DIMENSION_TEMPLATE_VERSION: _StatsDimension.ValueType  # 3
+    """The version of the template. Versions count within their template: together with the category this tells templates apart
+    where a category has one.
+    """
+    STATS_DIMENSION_CHANNEL: _StatsDimension.ValueType  # 4
+    """The channel."""
+    STATS_DIMENSION_PROVIDER: _StatsDimension.ValueType  # 5
+    """The provider account."""
+    STATS_DIMENSION_COUNTRY: _StatsDimension.ValueType  # 6
+    """The recipient's country, where it is known (SMS, and mail with a recipient's country)."""
+
+class StatsDimension(_StatsDimension, metaclass=_StatsDimensionEnumTypeWrapper):
+    """What counts may be grouped by."""
+
+STATS_DIMENSION_UNSPECIFIED: StatsDimension.ValueType  # 0
+"""Not a dimension; refused."""
+STATS_DIMENSION_APP: StatsDimension.ValueType  # 1
+"""The app."""
+STATS_DIMENSION_CATEGORY: StatsDimension.ValueType  # 2
+"""The category."""
+STATS_DIMENSION_TEMPLATE_VERSION: StatsDimension.ValueType  # 3
+"""The version of the template. Versions count within their template: together with the category this tells templates apart
+where a category has one.
+"""
+STATS_DIMENSION_CHANNEL: StatsDimension.ValueType  # 4
+"""The channel."""
+STATS_DIMENSION_PROVIDER: StatsDimension.ValueType  # 5
+"""The provider account."""
+STATS_DIMENSION_COUNTRY: StatsDimension.ValueType  # 6
+"""The recipient's country, where it is known (SMS, and mail with a recipient's country)."""
+Global___StatsDimension: _TypeAlias = StatsDimension  # noqa: Y015
+
+class _StatsBucket:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StatsBucketEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatsBucket.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STATS_BUCKET_UNSPECIFIED: _StatsBucket.ValueType  # 0
+    """No buckets."""
+    STATS_BUCKET_HOUR: _StatsBucket.ValueType  # 1
+    """Hours."""
+    STATS_BUCKET_DAY: _StatsBucket.ValueType  # 2
+    """UTC days."""
+
+class StatsBucket(_StatsBucket, metaclass=_StatsBucketEnumTypeWrapper):
+    """Length of a time bucket."""
+
+STATS_BUCKET_UNSPECIFIED: StatsBucket.ValueType  # 0
+"""No buckets."""
+STATS_BUCKET_HOUR: StatsBucket.ValueType  # 1
+"""Hours."""
+STATS_BUCKET_DAY: StatsBucket.ValueType  # 2
+"""UTC days."""
+Global___StatsBucket: _TypeAlias = StatsBucket  # noqa: Y015
+
 @_typing.final
 class StatsRequest(_message.Message):
     """What to count."""
@@ -29,27 +99,102 @@ class StatsRequest(_message.Message):
 
     SINCE_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    bucket: Global___StatsBucket.ValueType
+    """Rows by time. Default: none. HOUR: not for template versions and countries together."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Planned at or after. Default: 24 hours ago. At most 31 days before `until`."""
+        """Accepted, or come due, at or after; widened to the whole hour, or to the whole UTC day where counts by hour are not kept: before
+        35 days ago, and of template versions by country. Default: 24 hours before `until`. At most 400 days before it; 31 days where
+        `bucket` is HOUR, 7 with template versions or countries, whether grouped by or filtered.
+        """
 
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """Planned before. Default: now."""
+        """Accepted, or come due, before; widened likewise. Default: now."""
+
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___StatsDimension.ValueType]:
+        """What the counts of a row have in common; each at most once. Default: one row for everything."""
+
+    @_builtins.property
+    def filter(self) -> Global___StatsFilter:
+        """What to leave out."""
 
     def __init__(
         self,
         *,
         since: _timestamp_pb2.Timestamp | None = ...,
         until: _timestamp_pb2.Timestamp | None = ...,
+        group_by: _abc.Iterable[Global___StatsDimension.ValueType] | None = ...,
+        bucket: Global___StatsBucket.ValueType = ...,
+        filter: Global___StatsFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "since", b"since", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "filter", b"filter", "group_by", b"group_by", "since", b"since", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatsRequest: _TypeAlias = StatsRequest  # noqa: Y015
+
+@_typing.final
+class StatsFilter(_message.Message):
+    """Only what matches every list that is not empty, each of at most 100 values. Notifications accepted belong to no channel, provider,
+    country or template: filters by these do not narrow `accepted`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPS_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VERSIONS_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    COUNTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def apps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Apps by name; "*": all. Default: the calling app. Others than it need the scope admin."""
+
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Categories by name."""
+
+    @_builtins.property
+    def template_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Template versions; 0: deliveries without a template."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
+        """Channels."""
+
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Provider accounts by name."""
+
+    @_builtins.property
+    def countries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Countries, ISO 3166-1 alpha-2 in capitals; "-": not known."""
+
+    def __init__(
+        self,
+        *,
+        apps: _abc.Iterable[_builtins.str] | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        template_versions: _abc.Iterable[_builtins.int] | None = ...,
+        channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
+        providers: _abc.Iterable[_builtins.str] | None = ...,
+        countries: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "categories", b"categories", "channels", b"channels", "countries", b"countries", "providers", b"providers", "template_versions", b"template_versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatsFilter: _TypeAlias = StatsFilter  # noqa: Y015
 
 @_typing.final
 class StatsResponse(_message.Message):
@@ -60,15 +205,30 @@ class StatsResponse(_message.Message):
     ACCEPTED_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
     """Notifications accepted."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelStats]:
-        """By channel."""
+        """By channel, where the request has neither `group_by` nor `bucket`."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """Counts are complete up to this moment."""
+        """Everything that was committed by this moment is counted; some of what came later is, too."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatsRow]:
+        """By time and by what was asked for, in that order; rows without any count are left out."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """The window that was counted."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """The window that was counted, its end excluded."""
 
     def __init__(
         self,
@@ -76,14 +236,272 @@ class StatsResponse(_message.Message):
         accepted: _builtins.int = ...,
         channels: _abc.Iterable[Global___ChannelStats] | None = ...,
         as_of: _timestamp_pb2.Timestamp | None = ...,
+        rows: _abc.Iterable[Global___StatsRow] | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "since", b"since", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "as_of", b"as_of", "channels", b"channels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "as_of", b"as_of", "channels", b"channels", "rows", b"rows", "since", b"since", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatsResponse: _TypeAlias = StatsResponse  # noqa: Y015
+
+@_typing.final
+class StatsRow(_message.Message):
+    """Counts of one group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    APP_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VERSION_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """The app, by name."""
+    category: _builtins.str
+    """The category, by name."""
+    template_version: _builtins.int
+    """The version of the template; 0: none."""
+    channel: _channel_pb2.Channel.ValueType
+    """The channel; unspecified: notifications accepted, which have none."""
+    provider: _builtins.str
+    """The provider account, by name; empty: in flight, or ended before one was chosen."""
+    country: _builtins.str
+    """The recipient's country; empty: not known."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Start of the hour or UTC day in which notifications were accepted or came due, where `bucket` is set."""
+
+    @_builtins.property
+    def counts(self) -> Global___StatsCounts:
+        """How many."""
+
+    @_builtins.property
+    def rates(self) -> Global___StatsRates:
+        """In shares."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatsReason]:
+        """Deliveries that ended other than sent, by state and reason."""
+
+    def __init__(
+        self,
+        *,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        app: _builtins.str = ...,
+        category: _builtins.str = ...,
+        template_version: _builtins.int = ...,
+        channel: _channel_pb2.Channel.ValueType = ...,
+        provider: _builtins.str = ...,
+        country: _builtins.str = ...,
+        counts: Global___StatsCounts | None = ...,
+        rates: Global___StatsRates | None = ...,
+        reasons: _abc.Iterable[Global___StatsReason] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "rates", b"rates", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "category", b"category", "channel", b"channel", "country", b"country", "counts", b"counts", "provider", b"provider", "rates", b"rates", "reasons", b"reasons", "start", b"start", "template_version", b"template_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatsRow: _TypeAlias = StatsRow  # noqa: Y015
+
+@_typing.final
+class StatsCounts(_message.Message):
+    """Notifications accepted, and deliveries by what became of them. A click implies an open, an open a delivery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    SUPPRESSED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    DEAD_LETTERED_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    UNDELIVERED_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    CLICKED_FIELD_NUMBER: _builtins.int
+    MACHINE_OPENED_FIELD_NUMBER: _builtins.int
+    MACHINE_CLICKED_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
+    CONVERTED_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.int
+    """Notifications accepted."""
+    planned: _builtins.int
+    """Deliveries planned: all of those below that are states."""
+    in_flight: _builtins.int
+    """Not ended yet."""
+    sent: _builtins.int
+    """A provider took it."""
+    failed: _builtins.int
+    """A permanent answer, or an unknown one where at most one is allowed."""
+    suppressed: _builtins.int
+    """May not or need not be sent."""
+    expired: _builtins.int
+    """Its deadline passed."""
+    cancelled: _builtins.int
+    """Cancelled by the app or not needed any more."""
+    dead_lettered: _builtins.int
+    """Retries exhausted, poison, or held too long."""
+    delivered: _builtins.int
+    """Of the sent: the provider, the app or an open says that it arrived."""
+    undelivered: _builtins.int
+    """Of the sent: the provider says that it could not be delivered."""
+    opened: _builtins.int
+    """Of the sent: opened by a person, as far as can be told."""
+    clicked: _builtins.int
+    """Of the sent: a link was followed by a person, as far as can be told."""
+    machine_opened: _builtins.int
+    """Opens by machines: proxies and scanners."""
+    machine_clicked: _builtins.int
+    """Links followed by machines, each link once."""
+    unsubscribed: _builtins.int
+    """Unsubscribes by link or mail, by the time they happened; they belong to a category and channel alone."""
+    converted: _builtins.int
+    """Conversions that the app told of."""
+    def __init__(
+        self,
+        *,
+        accepted: _builtins.int = ...,
+        planned: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        sent: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        suppressed: _builtins.int = ...,
+        expired: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+        dead_lettered: _builtins.int = ...,
+        delivered: _builtins.int = ...,
+        undelivered: _builtins.int = ...,
+        opened: _builtins.int = ...,
+        clicked: _builtins.int = ...,
+        machine_opened: _builtins.int = ...,
+        machine_clicked: _builtins.int = ...,
+        unsubscribed: _builtins.int = ...,
+        converted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cancelled", b"cancelled", "clicked", b"clicked", "converted", b"converted", "dead_lettered", b"dead_lettered", "delivered", b"delivered", "expired", b"expired", "failed", b"failed", "in_flight", b"in_flight", "machine_clicked", b"machine_clicked", "machine_opened", b"machine_opened", "opened", b"opened", "planned", b"planned", "sent", b"sent", "suppressed", b"suppressed", "undelivered", b"undelivered", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatsCounts: _TypeAlias = StatsCounts  # noqa: Y015
+
+@_typing.final
+class StatsRates(_message.Message):
+    """Shares from 0 to 1; unset where there is nothing to divide by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENT_FIELD_NUMBER: _builtins.int
+    SUPPRESSED_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    CLICKED_FIELD_NUMBER: _builtins.int
+    CONVERTED_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
+    sent: _builtins.float
+    """Sent, of planned."""
+    suppressed: _builtins.float
+    """Suppressed, of planned."""
+    delivered: _builtins.float
+    """Delivered, of those that a receipt came for."""
+    opened: _builtins.float
+    """Opened by people, of sent."""
+    clicked: _builtins.float
+    """Clicked by people, of sent."""
+    converted: _builtins.float
+    """Converted, of sent."""
+    unsubscribed: _builtins.float
+    """Unsubscribed, of sent."""
+    def __init__(
+        self,
+        *,
+        sent: _builtins.float | None = ...,
+        suppressed: _builtins.float | None = ...,
+        delivered: _builtins.float | None = ...,
+        opened: _builtins.float | None = ...,
+        clicked: _builtins.float | None = ...,
+        converted: _builtins.float | None = ...,
+        unsubscribed: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clicked", b"_clicked", "_converted", b"_converted", "_delivered", b"_delivered", "_opened", b"_opened", "_sent", b"_sent", "_suppressed", b"_suppressed", "_unsubscribed", b"_unsubscribed", "clicked", b"clicked", "converted", b"converted", "delivered", b"delivered", "opened", b"opened", "sent", b"sent", "suppressed", b"suppressed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clicked", b"_clicked", "_converted", b"_converted", "_delivered", b"_delivered", "_opened", b"_opened", "_sent", b"_sent", "_suppressed", b"_suppressed", "_unsubscribed", b"_unsubscribed", "clicked", b"clicked", "converted", b"converted", "delivered", b"delivered", "opened", b"opened", "sent", b"sent", "suppressed", b"suppressed", "unsubscribed", b"unsubscribed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__clicked: _TypeAlias = _typing.Literal["clicked"]  # noqa: Y015
+    _WhichOneofArgType__clicked: _TypeAlias = _typing.Literal["_clicked", b"_clicked"]  # noqa: Y015
+    _WhichOneofReturnType__converted: _TypeAlias = _typing.Literal["converted"]  # noqa: Y015
+    _WhichOneofArgType__converted: _TypeAlias = _typing.Literal["_converted", b"_converted"]  # noqa: Y015
+    _WhichOneofReturnType__delivered: _TypeAlias = _typing.Literal["delivered"]  # noqa: Y015
+    _WhichOneofArgType__delivered: _TypeAlias = _typing.Literal["_delivered", b"_delivered"]  # noqa: Y015
+    _WhichOneofReturnType__opened: _TypeAlias = _typing.Literal["opened"]  # noqa: Y015
+    _WhichOneofArgType__opened: _TypeAlias = _typing.Literal["_opened", b"_opened"]  # noqa: Y015
+    _WhichOneofReturnType__sent: _TypeAlias = _typing.Literal["sent"]  # noqa: Y015
+    _WhichOneofArgType__sent: _TypeAlias = _typing.Literal["_sent", b"_sent"]  # noqa: Y015
+    _WhichOneofReturnType__suppressed: _TypeAlias = _typing.Literal["suppressed"]  # noqa: Y015
+    _WhichOneofArgType__suppressed: _TypeAlias = _typing.Literal["_suppressed", b"_suppressed"]  # noqa: Y015
+    _WhichOneofReturnType__unsubscribed: _TypeAlias = _typing.Literal["unsubscribed"]  # noqa: Y015
+    _WhichOneofArgType__unsubscribed: _TypeAlias = _typing.Literal["_unsubscribed", b"_unsubscribed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clicked) -> _WhichOneofReturnType__clicked | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__converted) -> _WhichOneofReturnType__converted | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delivered) -> _WhichOneofReturnType__delivered | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__opened) -> _WhichOneofReturnType__opened | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sent) -> _WhichOneofReturnType__sent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__suppressed) -> _WhichOneofReturnType__suppressed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unsubscribed) -> _WhichOneofReturnType__unsubscribed | None: ...
+
+Global___StatsRates: _TypeAlias = StatsRates  # noqa: Y015
+
+@_typing.final
+class StatsReason(_message.Message):
+    """Deliveries of a state and reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    state: _state_pb2.DeliveryState.ValueType
+    """The terminal state."""
+    reason: _state_pb2.Reason.ValueType
+    """Why."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        state: _state_pb2.DeliveryState.ValueType = ...,
+        reason: _state_pb2.Reason.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatsReason: _TypeAlias = StatsReason  # noqa: Y015
 
 @_typing.final
 class ChannelStats(_message.Message):
@@ -159,7 +577,7 @@ class ChannelStats(_message.Message):
     """The channel."""
     @_builtins.property
     def by_state(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """By state name ("sent", "suppressed", …)."""
+        """By state name ("sent", "suppressed", …); all that are not terminal are "in_flight"."""
 
     @_builtins.property
     def by_reason(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
@@ -187,21 +605,55 @@ Global___ChannelStats: _TypeAlias = ChannelStats  # noqa: Y015
 
 @_typing.final
 class WatchDeliveriesRequest(_message.Message):
-    """Where to start."""
+    """Where to start, and what to leave out. A filter that is empty lets everything through; all filters must let a change through."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CURSOR_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_IDS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_ID_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """From an earlier answer; empty: from now."""
+    recipient_id: _builtins.str
+    """Only deliveries to this recipient."""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
+        """Only deliveries of these channels; leaves out events of the notification itself."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_notification_service_pb2.EventKind.ValueType]:
+        """Only these kinds of events."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_state_pb2.DeliveryState.ValueType]:
+        """Only changes that led a delivery to one of these states."""
+
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these categories, by name, at most 50."""
+
+    @_builtins.property
+    def notification_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these notifications, at most 100."""
+
     def __init__(
         self,
         *,
         cursor: _builtins.str = ...,
+        channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
+        kinds: _abc.Iterable[_notification_service_pb2.EventKind.ValueType] | None = ...,
+        states: _abc.Iterable[_state_pb2.DeliveryState.ValueType] | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        notification_ids: _abc.Iterable[_builtins.str] | None = ...,
+        recipient_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "channels", b"channels", "cursor", b"cursor", "kinds", b"kinds", "notification_ids", b"notification_ids", "recipient_id", b"recipient_id", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,20 +661,35 @@ Global___WatchDeliveriesRequest: _TypeAlias = WatchDeliveriesRequest  # noqa: Y0
 
 @_typing.final
 class WatchDeliveriesResponse(_message.Message):
-    """One change."""
+    """One change, or only a cursor: the first answer and one whenever nothing came for 2 seconds have no `entry`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CURSOR_FIELD_NUMBER: _builtins.int
     NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    CHANGE_ID_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """Resume here."""
+    """Resume here: everything up to and with this answer is done."""
     notification_id: _builtins.str
     """The notification."""
+    channel: _channel_pb2.Channel.ValueType
+    """Channel of the delivery concerned."""
+    category: _builtins.str
+    """Category of the notification."""
+    event_id: _builtins.str
+    """The client's own event id of the notification."""
+    receipt: _state_pb2.Receipt.ValueType
+    """What came back, where the entry's kind is a receipt."""
+    change_id: _builtins.str
+    """The same for this change wherever it is told: in a stream, or posted to a webhook."""
     @_builtins.property
     def entry(self) -> _notification_service_pb2.TimelineEntry:
-        """What happened."""
+        """What happened. Unset: nothing; the cursor is as fresh as it can be."""
 
     def __init__(
         self,
@@ -230,10 +697,15 @@ class WatchDeliveriesResponse(_message.Message):
         cursor: _builtins.str = ...,
         notification_id: _builtins.str = ...,
         entry: _notification_service_pb2.TimelineEntry | None = ...,
+        channel: _channel_pb2.Channel.ValueType = ...,
+        category: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        receipt: _state_pb2.Receipt.ValueType = ...,
+        change_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "entry", b"entry", "notification_id", b"notification_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "change_id", b"change_id", "channel", b"channel", "cursor", b"cursor", "entry", b"entry", "event_id", b"event_id", "notification_id", b"notification_id", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

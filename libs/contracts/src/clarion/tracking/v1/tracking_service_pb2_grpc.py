@@ -52,14 +52,18 @@ class TrackingServiceServicer:
     """
 
     def Stats(self, request, context):
-        """Counts deliveries by channel and outcome. Errors: INVALID_FIELD.
+        """Counts what became of notifications, in groups and over time, from counts that are kept as it happens: usually complete up to
+        a second or two ago, see `as_of`. Errors: INVALID_FIELD (also: unknown names, windows past what is kept, more than 2,000 rows).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchDeliveries(self, request, context):
-        """Streams state changes from a cursor on. Not built yet: NOT_BUILT.
+        """Streams what happens to the app's notifications, from a cursor on, in the order in which it was committed: nothing is left out,
+        nothing comes twice, no cursor is given twice. The server ends a stream after some minutes, and may at any time: go on with the
+        last cursor. Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, CURSOR_INVALID, CURSOR_EXPIRED, SUBSCRIBER_TOO_SLOW, OVERLOADED (too
+        many streams).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,9 +34,15 @@ class TrackingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TrackingServiceAsyncStub: ...
     Stats: _grpc.UnaryUnaryMultiCallable[_tracking_service_pb2.StatsRequest, _tracking_service_pb2.StatsResponse]
-    """Counts deliveries by channel and outcome. Errors: INVALID_FIELD."""
+    """Counts what became of notifications, in groups and over time, from counts that are kept as it happens: usually complete up to
+    a second or two ago, see `as_of`. Errors: INVALID_FIELD (also: unknown names, windows past what is kept, more than 2,000 rows).
+    """
     WatchDeliveries: _grpc.UnaryStreamMultiCallable[_tracking_service_pb2.WatchDeliveriesRequest, _tracking_service_pb2.WatchDeliveriesResponse]
-    """Streams state changes from a cursor on. Not built yet: NOT_BUILT."""
+    """Streams what happens to the app's notifications, from a cursor on, in the order in which it was committed: nothing is left out,
+    nothing comes twice, no cursor is given twice. The server ends a stream after some minutes, and may at any time: go on with the
+    last cursor. Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, CURSOR_INVALID, CURSOR_EXPIRED, SUBSCRIBER_TOO_SLOW, OVERLOADED (too
+    many streams).
+    """
 
 @_typing.type_check_only
 class TrackingServiceAsyncStub(TrackingServiceStub):
@@ -44,9 +50,15 @@ class TrackingServiceAsyncStub(TrackingServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Stats: _aio.UnaryUnaryMultiCallable[_tracking_service_pb2.StatsRequest, _tracking_service_pb2.StatsResponse]  # type: ignore[assignment]
-    """Counts deliveries by channel and outcome. Errors: INVALID_FIELD."""
+    """Counts what became of notifications, in groups and over time, from counts that are kept as it happens: usually complete up to
+    a second or two ago, see `as_of`. Errors: INVALID_FIELD (also: unknown names, windows past what is kept, more than 2,000 rows).
+    """
     WatchDeliveries: _aio.UnaryStreamMultiCallable[_tracking_service_pb2.WatchDeliveriesRequest, _tracking_service_pb2.WatchDeliveriesResponse]  # type: ignore[assignment]
-    """Streams state changes from a cursor on. Not built yet: NOT_BUILT."""
+    """Streams what happens to the app's notifications, from a cursor on, in the order in which it was committed: nothing is left out,
+    nothing comes twice, no cursor is given twice. The server ends a stream after some minutes, and may at any time: go on with the
+    last cursor. Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, CURSOR_INVALID, CURSOR_EXPIRED, SUBSCRIBER_TOO_SLOW, OVERLOADED (too
+    many streams).
+    """
 
 class TrackingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Statistics and the event feed of an app."""
@@ -57,7 +69,9 @@ class TrackingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tracking_service_pb2.StatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tracking_service_pb2.StatsResponse, _abc.Awaitable[_tracking_service_pb2.StatsResponse]]:
-        """Counts deliveries by channel and outcome. Errors: INVALID_FIELD."""
+        """Counts what became of notifications, in groups and over time, from counts that are kept as it happens: usually complete up to
+        a second or two ago, see `as_of`. Errors: INVALID_FIELD (also: unknown names, windows past what is kept, more than 2,000 rows).
+        """
 
     @_abc_1.abstractmethod
     def WatchDeliveries(
@@ -65,6 +79,10 @@ class TrackingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tracking_service_pb2.WatchDeliveriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_tracking_service_pb2.WatchDeliveriesResponse], _abc.AsyncIterator[_tracking_service_pb2.WatchDeliveriesResponse]]:
-        """Streams state changes from a cursor on. Not built yet: NOT_BUILT."""
+        """Streams what happens to the app's notifications, from a cursor on, in the order in which it was committed: nothing is left out,
+        nothing comes twice, no cursor is given twice. The server ends a stream after some minutes, and may at any time: go on with the
+        last cursor. Errors: INVALID_FIELD, CATEGORY_NOT_FOUND, CURSOR_INVALID, CURSOR_EXPIRED, SUBSCRIBER_TOO_SLOW, OVERLOADED (too
+        many streams).
+        """
 
 def add_TrackingServiceServicer_to_server(servicer: TrackingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

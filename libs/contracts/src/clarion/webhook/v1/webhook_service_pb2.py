@@ -22,10 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from clarion.notification.v1 import notification_service_pb2 as clarion_dot_notification_dot_v1_dot_notification__service__pb2
 from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_options__pb2
+from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(clarion/webhook/v1/webhook_service.proto\x12\x12\x63larion.webhook.v1\x1a clarion/options/v1/options.proto\"5\n\x07Webhook\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\"N\n\x11PutWebhookRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12,\n\x07webhook\x18\x02 \x01(\x0b\x32\x1b.clarion.webhook.v1.Webhook\"Z\n\x12PutWebhookResponse\x12,\n\x07webhook\x18\x01 \x01(\x0b\x32\x1b.clarion.webhook.v1.Webhook\x12\x16\n\x0esigning_secret\x18\x02 \x01(\t\"\"\n\x13ListWebhooksRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"E\n\x14ListWebhooksResponse\x12-\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1b.clarion.webhook.v1.Webhook\"1\n\x14\x44\x65leteWebhookRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteWebhookResponse2\xf9\x02\n\x0eWebhookService\x12m\n\nPutWebhook\x12%.clarion.webhook.v1.PutWebhookRequest\x1a&.clarion.webhook.v1.PutWebhookResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80@\x12s\n\x0cListWebhooks\x12\'.clarion.webhook.v1.ListWebhooksRequest\x1a(.clarion.webhook.v1.ListWebhooksResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12v\n\rDeleteWebhook\x12(.clarion.webhook.v1.DeleteWebhookRequest\x1a).clarion.webhook.v1.DeleteWebhookResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(clarion/webhook/v1/webhook_service.proto\x12\x12\x63larion.webhook.v1\x1a\x32\x63larion/notification/v1/notification_service.proto\x1a clarion/options/v1/options.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x01\n\x07Webhook\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x12\x31\n\x05kinds\x18\x04 \x03(\x0e\x32\".clarion.notification.v1.EventKind\x12+\n\x08\x63hannels\x18\x05 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x12\n\ncategories\x18\x06 \x03(\t\x12\x31\n\x06status\x18\x07 \x01(\x0b\x32!.clarion.webhook.v1.WebhookStatus\"\x9c\x02\n\rWebhookStatus\x12+\n\x07reached\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_success\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rfailing_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05tries\x18\x04 \x01(\r\x12\x12\n\nlast_error\x18\x05 \x01(\t\x12/\n\x0b\x64isabled_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64isabled_reason\x18\x07 \x01(\t\x12\x0c\n\x04gaps\x18\x08 \x01(\r\"N\n\x11PutWebhookRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12,\n\x07webhook\x18\x02 \x01(\x0b\x32\x1b.clarion.webhook.v1.Webhook\"Z\n\x12PutWebhookResponse\x12,\n\x07webhook\x18\x01 \x01(\x0b\x32\x1b.clarion.webhook.v1.Webhook\x12\x16\n\x0esigning_secret\x18\x02 \x01(\t\"\"\n\x13ListWebhooksRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\"E\n\x14ListWebhooksResponse\x12-\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1b.clarion.webhook.v1.Webhook\"1\n\x14\x44\x65leteWebhookRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteWebhookResponse\"l\n\x1aRotateWebhookSecretRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x33\n\x10\x66ormer_valid_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"i\n\x1bRotateWebhookSecretResponse\x12\x16\n\x0esigning_secret\x18\x01 \x01(\t\x12\x32\n\x0e\x66ormer_ends_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"/\n\x12TestWebhookRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"a\n\x13TestWebhookResponse\x12\x11\n\tdelivered\x18\x01 \x01(\x08\x12\x13\n\x0bhttp_status\x18\x02 \x01(\r\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\r\"7\n\x1aListWebhookFailuresRequest\x12\x0b\n\x03\x61pp\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"S\n\x1bListWebhookFailuresResponse\x12\x34\n\x08\x66\x61ilures\x18\x01 \x03(\x0b\x32\".clarion.webhook.v1.WebhookFailure\"\x92\x01\n\x0eWebhookFailure\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanges\x18\x03 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\x13\n\x0bhttp_status\x18\x05 \x01(\r\x12\r\n\x05\x65rror\x18\x06 \x01(\t2\xfd\x05\n\x0eWebhookService\x12m\n\nPutWebhook\x12%.clarion.webhook.v1.PutWebhookRequest\x1a&.clarion.webhook.v1.PutWebhookResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80@\x12s\n\x0cListWebhooks\x12\'.clarion.webhook.v1.ListWebhooksRequest\x1a(.clarion.webhook.v1.ListWebhooksResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12v\n\rDeleteWebhook\x12(.clarion.webhook.v1.DeleteWebhookRequest\x1a).clarion.webhook.v1.DeleteWebhookResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x12\x86\x01\n\x13RotateWebhookSecret\x12..clarion.webhook.v1.RotateWebhookSecretRequest\x1a/.clarion.webhook.v1.RotateWebhookSecretResponse\"\x0e\xaa\xbb\x18\n\n\x05\x61\x64min\x18\x80 \x12n\n\x0bTestWebhook\x12&.clarion.webhook.v1.TestWebhookRequest\x1a\'.clarion.webhook.v1.TestWebhookResponse\"\x0e\xaa\xbb\x18\n\n\x05\x61\x64min\x18\x80 \x12\x88\x01\n\x13ListWebhookFailures\x12..clarion.webhook.v1.ListWebhookFailuresRequest\x1a/.clarion.webhook.v1.ListWebhookFailuresResponse\"\x10\xaa\xbb\x18\x0c\n\x05\x61\x64min\x10\x01\x18\x80 \x1a\x0b\xb2\xbb\x18\x07gatewayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,20 +44,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhooks']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
   _globals['_WEBHOOKSERVICE'].methods_by_name['DeleteWebhook']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['DeleteWebhook']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
-  _globals['_WEBHOOK']._serialized_start=98
-  _globals['_WEBHOOK']._serialized_end=151
-  _globals['_PUTWEBHOOKREQUEST']._serialized_start=153
-  _globals['_PUTWEBHOOKREQUEST']._serialized_end=231
-  _globals['_PUTWEBHOOKRESPONSE']._serialized_start=233
-  _globals['_PUTWEBHOOKRESPONSE']._serialized_end=323
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=325
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=359
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=361
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=430
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=432
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=481
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=483
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=506
-  _globals['_WEBHOOKSERVICE']._serialized_start=509
-  _globals['_WEBHOOKSERVICE']._serialized_end=886
+  _globals['_WEBHOOKSERVICE'].methods_by_name['RotateWebhookSecret']._loaded_options = None
+  _globals['_WEBHOOKSERVICE'].methods_by_name['RotateWebhookSecret']._serialized_options = b'\252\273\030\n\n\005admin\030\200 '
+  _globals['_WEBHOOKSERVICE'].methods_by_name['TestWebhook']._loaded_options = None
+  _globals['_WEBHOOKSERVICE'].methods_by_name['TestWebhook']._serialized_options = b'\252\273\030\n\n\005admin\030\200 '
+  _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhookFailures']._loaded_options = None
+  _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhookFailures']._serialized_options = b'\252\273\030\014\n\005admin\020\001\030\200 '
+  _globals['_WEBHOOK']._serialized_start=248
+  _globals['_WEBHOOK']._serialized_end=468
+  _globals['_WEBHOOKSTATUS']._serialized_start=471
+  _globals['_WEBHOOKSTATUS']._serialized_end=755
+  _globals['_PUTWEBHOOKREQUEST']._serialized_start=757
+  _globals['_PUTWEBHOOKREQUEST']._serialized_end=835
+  _globals['_PUTWEBHOOKRESPONSE']._serialized_start=837
+  _globals['_PUTWEBHOOKRESPONSE']._serialized_end=927
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=929
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=963
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=965
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1034
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1036
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1085
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=1087
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=1110
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=1112
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=1220
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=1222
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=1327
+  _globals['_TESTWEBHOOKREQUEST']._serialized_start=1329
+  _globals['_TESTWEBHOOKREQUEST']._serialized_end=1376
+  _globals['_TESTWEBHOOKRESPONSE']._serialized_start=1378
+  _globals['_TESTWEBHOOKRESPONSE']._serialized_end=1475
+  _globals['_LISTWEBHOOKFAILURESREQUEST']._serialized_start=1477
+  _globals['_LISTWEBHOOKFAILURESREQUEST']._serialized_end=1532
+  _globals['_LISTWEBHOOKFAILURESRESPONSE']._serialized_start=1534
+  _globals['_LISTWEBHOOKFAILURESRESPONSE']._serialized_end=1617
+  _globals['_WEBHOOKFAILURE']._serialized_start=1620
+  _globals['_WEBHOOKFAILURE']._serialized_end=1766
+  _globals['_WEBHOOKSERVICE']._serialized_start=1769
+  _globals['_WEBHOOKSERVICE']._serialized_end=2534
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,13 @@
 isort:skip_file
 Outgoing webhooks: state changes pushed to an app that cannot hold a stream open."""
 
+from clarion.notification.v1 import notification_service_pb2 as _notification_service_pb2
+from clarion.types.v1 import channel_pb2 as _channel_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -20,33 +24,115 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Webhook(_message.Message):
-    """Where changes are posted."""
+    """Where changes are posted. A filter that is empty lets everything through; all filters must let a change through."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The app's own name for it, 1-64 bytes. Required."""
+    """The app's own name for it, 1-64 of a-z 0-9 _ -. Required."""
     url: _builtins.str
-    """https, a public host. Required."""
+    """https, a public host, at most 2,048 bytes of ASCII without user part and fragment. Required."""
     enabled: _builtins.bool
-    """False: nothing is posted."""
+    """False: nothing is posted, and what happens meanwhile is posted once it is true again."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_notification_service_pb2.EventKind.ValueType]:
+        """Only these kinds of events."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_channel_pb2.Channel.ValueType]:
+        """Only deliveries of these channels; leaves out events of the notification itself."""
+
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these categories, by name, at most 50."""
+
+    @_builtins.property
+    def status(self) -> Global___WebhookStatus:
+        """How it fares. Set by the server alone."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         url: _builtins.str = ...,
         enabled: _builtins.bool = ...,
+        kinds: _abc.Iterable[_notification_service_pb2.EventKind.ValueType] | None = ...,
+        channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        status: Global___WebhookStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled", "name", b"name", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "channels", b"channels", "enabled", b"enabled", "kinds", b"kinds", "name", b"name", "status", b"status", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Webhook: _TypeAlias = Webhook  # noqa: Y015
+
+@_typing.final
+class WebhookStatus(_message.Message):
+    """How a webhook fares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REACHED_FIELD_NUMBER: _builtins.int
+    LAST_SUCCESS_FIELD_NUMBER: _builtins.int
+    FAILING_SINCE_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    DISABLED_AT_FIELD_NUMBER: _builtins.int
+    DISABLED_REASON_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    tries: _builtins.int
+    """Failed tries since then."""
+    last_error: _builtins.str
+    """Why the last try failed: "HTTP 503", "timeout", "refused_address", …"""
+    disabled_reason: _builtins.str
+    """Why: "gone" (the receiver answered 410) or "failing" (every try for three days failed)."""
+    gaps: _builtins.int
+    """How often it was behind what is still kept, so that changes were lost."""
+    @_builtins.property
+    def reached(self) -> _timestamp_pb2.Timestamp:
+        """Everything that happened before this moment was posted or filtered out."""
+
+    @_builtins.property
+    def last_success(self) -> _timestamp_pb2.Timestamp:
+        """When a post was taken last; unset: never."""
+
+    @_builtins.property
+    def failing_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when every try has failed; unset: the last one was taken."""
+
+    @_builtins.property
+    def disabled_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was switched off by the server; unset: it was not."""
+
+    def __init__(
+        self,
+        *,
+        reached: _timestamp_pb2.Timestamp | None = ...,
+        last_success: _timestamp_pb2.Timestamp | None = ...,
+        failing_since: _timestamp_pb2.Timestamp | None = ...,
+        tries: _builtins.int = ...,
+        last_error: _builtins.str = ...,
+        disabled_at: _timestamp_pb2.Timestamp | None = ...,
+        disabled_reason: _builtins.str = ...,
+        gaps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disabled_at", b"disabled_at", "failing_since", b"failing_since", "last_success", b"last_success", "reached", b"reached"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled_at", b"disabled_at", "disabled_reason", b"disabled_reason", "failing_since", b"failing_since", "gaps", b"gaps", "last_error", b"last_error", "last_success", b"last_success", "reached", b"reached", "tries", b"tries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookStatus: _TypeAlias = WebhookStatus  # noqa: Y015
 
 @_typing.final
 class PutWebhookRequest(_message.Message):
@@ -85,7 +171,9 @@ class PutWebhookResponse(_message.Message):
     WEBHOOK_FIELD_NUMBER: _builtins.int
     SIGNING_SECRET_FIELD_NUMBER: _builtins.int
     signing_secret: _builtins.str
-    """Key of the HMAC-SHA256 signature, shown once."""
+    """Key of the HMAC-SHA256 signature ("whsec_" and base64), shown once: when the webhook is created. Empty for one that was
+    there; RotateWebhookSecret makes a new one.
+    """
     @_builtins.property
     def webhook(self) -> Global___Webhook:
         """As stored."""
@@ -192,3 +280,217 @@ class DeleteWebhookResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteWebhookResponse: _TypeAlias = DeleteWebhookResponse  # noqa: Y015
+
+@_typing.final
+class RotateWebhookSecretRequest(_message.Message):
+    """Whose secret to replace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMER_VALID_FOR_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """Name of the app. Required."""
+    name: _builtins.str
+    """Its name. Required."""
+    @_builtins.property
+    def former_valid_for(self) -> _duration_pb2.Duration:
+        """How long the former secret signs beside the new one, 0 seconds to 7 days. Default: 24 hours."""
+
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        name: _builtins.str = ...,
+        former_valid_for: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["former_valid_for", b"former_valid_for"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "former_valid_for", b"former_valid_for", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateWebhookSecretRequest: _TypeAlias = RotateWebhookSecretRequest  # noqa: Y015
+
+@_typing.final
+class RotateWebhookSecretResponse(_message.Message):
+    """Replaced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNING_SECRET_FIELD_NUMBER: _builtins.int
+    FORMER_ENDS_AT_FIELD_NUMBER: _builtins.int
+    signing_secret: _builtins.str
+    """The new one, shown once."""
+    @_builtins.property
+    def former_ends_at(self) -> _timestamp_pb2.Timestamp:
+        """When the former one signs no longer."""
+
+    def __init__(
+        self,
+        *,
+        signing_secret: _builtins.str = ...,
+        former_ends_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["former_ends_at", b"former_ends_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["former_ends_at", b"former_ends_at", "signing_secret", b"signing_secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateWebhookSecretResponse: _TypeAlias = RotateWebhookSecretResponse  # noqa: Y015
+
+@_typing.final
+class TestWebhookRequest(_message.Message):
+    """Which webhook to try."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """Name of the app. Required."""
+    name: _builtins.str
+    """Its name. Required."""
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestWebhookRequest: _TypeAlias = TestWebhookRequest  # noqa: Y015
+
+@_typing.final
+class TestWebhookResponse(_message.Message):
+    """What became of the sample."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    delivered: _builtins.bool
+    """Whether the receiver took it (any 2xx)."""
+    http_status: _builtins.int
+    """Its HTTP status; 0: no answer."""
+    error: _builtins.str
+    """Why it was not taken, as in WebhookStatus.last_error."""
+    duration_ms: _builtins.int
+    """How long it took, in milliseconds."""
+    def __init__(
+        self,
+        *,
+        delivered: _builtins.bool = ...,
+        http_status: _builtins.int = ...,
+        error: _builtins.str = ...,
+        duration_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "duration_ms", b"duration_ms", "error", b"error", "http_status", b"http_status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestWebhookResponse: _TypeAlias = TestWebhookResponse  # noqa: Y015
+
+@_typing.final
+class ListWebhookFailuresRequest(_message.Message):
+    """Whose failures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    """Name of the app. Required."""
+    name: _builtins.str
+    """Its name. Required."""
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWebhookFailuresRequest: _TypeAlias = ListWebhookFailuresRequest  # noqa: Y015
+
+@_typing.final
+class ListWebhookFailuresResponse(_message.Message):
+    """Failed tries, newest first; the latest 100 are kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___WebhookFailure]:
+        """One for each try."""
+
+    def __init__(
+        self,
+        *,
+        failures: _abc.Iterable[Global___WebhookFailure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWebhookFailuresResponse: _TypeAlias = ListWebhookFailuresResponse  # noqa: Y015
+
+@_typing.final
+class WebhookFailure(_message.Message):
+    """One try that failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """The `webhook-id` of what was posted; the same for every try of it."""
+    changes: _builtins.int
+    """Changes in it."""
+    attempt: _builtins.int
+    """Number of the try, from 1."""
+    http_status: _builtins.int
+    """The receiver's HTTP status; 0: no answer."""
+    error: _builtins.str
+    """Why, as in WebhookStatus.last_error."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        message_id: _builtins.str = ...,
+        changes: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        http_status: _builtins.int = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "changes", b"changes", "error", b"error", "http_status", b"http_status", "message_id", b"message_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookFailure: _TypeAlias = WebhookFailure  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WebhookServiceStub:
-    """Administration of an app's webhooks. Not built yet: every method answers NOT_BUILT.
+    """Administration of an app's webhooks. What is posted, and how it is signed, is described in the tracker's README.
     """
 
     def __init__(self, channel):
@@ -50,28 +50,66 @@ class WebhookServiceStub:
                 request_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.DeleteWebhookRequest.SerializeToString,
                 response_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.DeleteWebhookResponse.FromString,
                 _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/clarion.webhook.v1.WebhookService/RotateWebhookSecret',
+                request_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
+        self.TestWebhook = channel.unary_unary(
+                '/clarion.webhook.v1.WebhookService/TestWebhook',
+                request_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.TestWebhookRequest.SerializeToString,
+                response_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.TestWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListWebhookFailures = channel.unary_unary(
+                '/clarion.webhook.v1.WebhookService/ListWebhookFailures',
+                request_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.ListWebhookFailuresRequest.SerializeToString,
+                response_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.ListWebhookFailuresResponse.FromString,
+                _registered_method=True)
 
 
 class WebhookServiceServicer:
-    """Administration of an app's webhooks. Not built yet: every method answers NOT_BUILT.
+    """Administration of an app's webhooks. What is posted, and how it is signed, is described in the tracker's README.
     """
 
     def PutWebhook(self, request, context):
-        """Creates or replaces a webhook. Errors: INVALID_FIELD.
+        """Creates or replaces a webhook; a new one gets what happens from then on. Replacing one that was disabled starts it again where
+        it stopped. Errors: INVALID_FIELD, APP_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWebhooks(self, request, context):
-        """Lists the app's webhooks.
+        """Lists the app's webhooks and how they fare. Errors: INVALID_FIELD, APP_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteWebhook(self, request, context):
-        """Removes a webhook. Idempotent.
+        """Removes a webhook. Idempotent. Errors: INVALID_FIELD, APP_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Makes a new secret; the former one signs beside it for a while. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestWebhook(self, request, context):
+        """Posts one signed sample, also where the webhook is not enabled, and waits for what becomes of it (at most 8 seconds).
+        Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND, DEPENDENCY_UNAVAILABLE (no tracker took it in time).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookFailures(self, request, context):
+        """The latest failed tries, newest first. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,6 +133,21 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     request_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.DeleteWebhookRequest.FromString,
                     response_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.DeleteWebhookResponse.SerializeToString,
             ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
+            'TestWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWebhook,
+                    request_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.TestWebhookRequest.FromString,
+                    response_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.TestWebhookResponse.SerializeToString,
+            ),
+            'ListWebhookFailures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookFailures,
+                    request_deserializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.ListWebhookFailuresRequest.FromString,
+                    response_serializer=clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.ListWebhookFailuresResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'clarion.webhook.v1.WebhookService', rpc_method_handlers)
@@ -104,7 +157,7 @@ def add_WebhookServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WebhookService:
-    """Administration of an app's webhooks. Not built yet: every method answers NOT_BUILT.
+    """Administration of an app's webhooks. What is posted, and how it is signed, is described in the tracker's README.
     """
 
     @staticmethod
@@ -178,6 +231,87 @@ class WebhookService:
             '/clarion.webhook.v1.WebhookService/DeleteWebhook',
             clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.DeleteWebhookRequest.SerializeToString,
             clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.DeleteWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.webhook.v1.WebhookService/RotateWebhookSecret',
+            clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+            clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.webhook.v1.WebhookService/TestWebhook',
+            clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.TestWebhookRequest.SerializeToString,
+            clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.TestWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookFailures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clarion.webhook.v1.WebhookService/ListWebhookFailures',
+            clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.ListWebhookFailuresRequest.SerializeToString,
+            clarion_dot_webhook_dot_v1_dot_webhook__service__pb2.ListWebhookFailuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,33 +27,53 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WebhookServiceStub:
-    """Administration of an app's webhooks. Not built yet: every method answers NOT_BUILT."""
+    """Administration of an app's webhooks. What is posted, and how it is signed, is described in the tracker's README."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WebhookServiceAsyncStub: ...
     PutWebhook: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.PutWebhookRequest, _webhook_service_pb2.PutWebhookResponse]
-    """Creates or replaces a webhook. Errors: INVALID_FIELD."""
+    """Creates or replaces a webhook; a new one gets what happens from then on. Replacing one that was disabled starts it again where
+    it stopped. Errors: INVALID_FIELD, APP_NOT_FOUND.
+    """
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhooksRequest, _webhook_service_pb2.ListWebhooksResponse]
-    """Lists the app's webhooks."""
+    """Lists the app's webhooks and how they fare. Errors: INVALID_FIELD, APP_NOT_FOUND."""
     DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteWebhookRequest, _webhook_service_pb2.DeleteWebhookResponse]
-    """Removes a webhook. Idempotent."""
+    """Removes a webhook. Idempotent. Errors: INVALID_FIELD, APP_NOT_FOUND."""
+    RotateWebhookSecret: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.RotateWebhookSecretRequest, _webhook_service_pb2.RotateWebhookSecretResponse]
+    """Makes a new secret; the former one signs beside it for a while. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND."""
+    TestWebhook: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.TestWebhookRequest, _webhook_service_pb2.TestWebhookResponse]
+    """Posts one signed sample, also where the webhook is not enabled, and waits for what becomes of it (at most 8 seconds).
+    Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND, DEPENDENCY_UNAVAILABLE (no tracker took it in time).
+    """
+    ListWebhookFailures: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhookFailuresRequest, _webhook_service_pb2.ListWebhookFailuresResponse]
+    """The latest failed tries, newest first. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND."""
 
 @_typing.type_check_only
 class WebhookServiceAsyncStub(WebhookServiceStub):
-    """Administration of an app's webhooks. Not built yet: every method answers NOT_BUILT."""
+    """Administration of an app's webhooks. What is posted, and how it is signed, is described in the tracker's README."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.PutWebhookRequest, _webhook_service_pb2.PutWebhookResponse]  # type: ignore[assignment]
-    """Creates or replaces a webhook. Errors: INVALID_FIELD."""
+    """Creates or replaces a webhook; a new one gets what happens from then on. Replacing one that was disabled starts it again where
+    it stopped. Errors: INVALID_FIELD, APP_NOT_FOUND.
+    """
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhooksRequest, _webhook_service_pb2.ListWebhooksResponse]  # type: ignore[assignment]
-    """Lists the app's webhooks."""
+    """Lists the app's webhooks and how they fare. Errors: INVALID_FIELD, APP_NOT_FOUND."""
     DeleteWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteWebhookRequest, _webhook_service_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
-    """Removes a webhook. Idempotent."""
+    """Removes a webhook. Idempotent. Errors: INVALID_FIELD, APP_NOT_FOUND."""
+    RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.RotateWebhookSecretRequest, _webhook_service_pb2.RotateWebhookSecretResponse]  # type: ignore[assignment]
+    """Makes a new secret; the former one signs beside it for a while. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND."""
+    TestWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.TestWebhookRequest, _webhook_service_pb2.TestWebhookResponse]  # type: ignore[assignment]
+    """Posts one signed sample, also where the webhook is not enabled, and waits for what becomes of it (at most 8 seconds).
+    Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND, DEPENDENCY_UNAVAILABLE (no tracker took it in time).
+    """
+    ListWebhookFailures: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhookFailuresRequest, _webhook_service_pb2.ListWebhookFailuresResponse]  # type: ignore[assignment]
+    """The latest failed tries, newest first. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND."""
 
 class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Administration of an app's webhooks. Not built yet: every method answers NOT_BUILT."""
+    """Administration of an app's webhooks. What is posted, and how it is signed, is described in the tracker's README."""
 
     @_abc_1.abstractmethod
     def PutWebhook(
@@ -61,7 +81,9 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.PutWebhookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.PutWebhookResponse, _abc.Awaitable[_webhook_service_pb2.PutWebhookResponse]]:
-        """Creates or replaces a webhook. Errors: INVALID_FIELD."""
+        """Creates or replaces a webhook; a new one gets what happens from then on. Replacing one that was disabled starts it again where
+        it stopped. Errors: INVALID_FIELD, APP_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListWebhooks(
@@ -69,7 +91,7 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.ListWebhooksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.ListWebhooksResponse, _abc.Awaitable[_webhook_service_pb2.ListWebhooksResponse]]:
-        """Lists the app's webhooks."""
+        """Lists the app's webhooks and how they fare. Errors: INVALID_FIELD, APP_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def DeleteWebhook(
@@ -77,6 +99,32 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.DeleteWebhookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.DeleteWebhookResponse, _abc.Awaitable[_webhook_service_pb2.DeleteWebhookResponse]]:
-        """Removes a webhook. Idempotent."""
+        """Removes a webhook. Idempotent. Errors: INVALID_FIELD, APP_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: _webhook_service_pb2.RotateWebhookSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhook_service_pb2.RotateWebhookSecretResponse, _abc.Awaitable[_webhook_service_pb2.RotateWebhookSecretResponse]]:
+        """Makes a new secret; the former one signs beside it for a while. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def TestWebhook(
+        self,
+        request: _webhook_service_pb2.TestWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhook_service_pb2.TestWebhookResponse, _abc.Awaitable[_webhook_service_pb2.TestWebhookResponse]]:
+        """Posts one signed sample, also where the webhook is not enabled, and waits for what becomes of it (at most 8 seconds).
+        Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND, DEPENDENCY_UNAVAILABLE (no tracker took it in time).
+        """
+
+    @_abc_1.abstractmethod
+    def ListWebhookFailures(
+        self,
+        request: _webhook_service_pb2.ListWebhookFailuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhook_service_pb2.ListWebhookFailuresResponse, _abc.Awaitable[_webhook_service_pb2.ListWebhookFailuresResponse]]:
+        """The latest failed tries, newest first. Errors: INVALID_FIELD, APP_NOT_FOUND, WEBHOOK_NOT_FOUND."""
 
 def add_WebhookServiceServicer_to_server(servicer: WebhookServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from clarion.types.v1 import content_pb2 as clarion_dot_types_dot_v1_dot_content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/internal/content/v1/rendered.proto\x12\x1b\x63larion.internal.content.v1\x1a\x1e\x63larion/types/v1/content.proto\"\xac\x01\n\x08Rendered\x12-\n\x04push\x18\x01 \x01(\x0b\x32\x1d.clarion.types.v1.PushContentH\x00\x12+\n\x03sms\x18\x02 \x01(\x0b\x32\x1c.clarion.types.v1.SmsContentH\x00\x12\x39\n\x04mail\x18\x03 \x01(\x0b\x32).clarion.internal.content.v1.RenderedMailH\x00\x42\t\n\x07\x63ontent\"\xdc\x01\n\x0cRenderedMail\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x14\n\x0c\x66rame_sha256\x18\x02 \x01(\x0c\x12\r\n\x05slots\x18\x03 \x03(\t\x12.\n\x07literal\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.MailContent\x12\x16\n\x0eopen_pixel_url\x18\x05 \x01(\t\x12\x17\n\x0funsubscribe_url\x18\x06 \x01(\t\x12\x35\n\x0b\x61ttachments\x18\x07 \x03(\x0b\x32 .clarion.types.v1.MailAttachment\"\xee\x01\n\tMailFrame\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12@\n\x08segments\x18\x02 \x03(\x0b\x32..clarion.internal.content.v1.MailFrame.Segment\x1a|\n\x07Segment\x12\x11\n\x07literal\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04slot\x18\x02 \x01(\rH\x00\x12\x46\n\nopen_pixel\x18\x03 \x01(\x0b\x32\x30.clarion.internal.content.v1.MailFrame.OpenPixelH\x00\x42\x06\n\x04part\x1a\x0b\n\tOpenPixelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*clarion/internal/content/v1/rendered.proto\x12\x1b\x63larion.internal.content.v1\x1a\x1e\x63larion/types/v1/content.proto\"\xf9\x01\n\x08Rendered\x12-\n\x04push\x18\x01 \x01(\x0b\x32\x1d.clarion.types.v1.PushContentH\x00\x12+\n\x03sms\x18\x02 \x01(\x0b\x32\x1c.clarion.types.v1.SmsContentH\x00\x12\x39\n\x04mail\x18\x03 \x01(\x0b\x32).clarion.internal.content.v1.RenderedMailH\x00\x12\x13\n\x0b\x65vent_token\x18\x04 \x01(\t\x12\x36\n\x05links\x18\x05 \x01(\x0b\x32\'.clarion.internal.content.v1.LinkSignerB\t\n\x07\x63ontent\"=\n\nLinkSigner\x12\x10\n\x08\x62\x61se_url\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65livery\x18\x02 \x01(\x0c\x12\x0b\n\x03key\x18\x03 \x01(\x0c\"\x94\x02\n\x0cRenderedMail\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x14\n\x0c\x66rame_sha256\x18\x02 \x01(\x0c\x12\r\n\x05slots\x18\x03 \x03(\t\x12.\n\x07literal\x18\x04 \x01(\x0b\x32\x1d.clarion.types.v1.MailContent\x12\x16\n\x0eopen_pixel_url\x18\x05 \x01(\t\x12\x17\n\x0funsubscribe_url\x18\x06 \x01(\t\x12\x35\n\x0b\x61ttachments\x18\x07 \x03(\x0b\x32 .clarion.types.v1.MailAttachment\x12\x36\n\x05links\x18\x08 \x01(\x0b\x32\'.clarion.internal.content.v1.LinkSigner\"\xb2\x04\n\tMailFrame\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12@\n\x08segments\x18\x02 \x03(\x0b\x32..clarion.internal.content.v1.MailFrame.Segment\x1a\x83\x02\n\x07Segment\x12\x11\n\x07literal\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04slot\x18\x02 \x01(\rH\x00\x12\x46\n\nopen_pixel\x18\x03 \x01(\x0b\x32\x30.clarion.internal.content.v1.MailFrame.OpenPixelH\x00\x12;\n\x04link\x18\x04 \x01(\x0b\x32+.clarion.internal.content.v1.MailFrame.LinkH\x00\x12H\n\x0blinked_slot\x18\x05 \x01(\x0b\x32\x31.clarion.internal.content.v1.MailFrame.LinkedSlotH\x00\x42\x06\n\x04part\x1a\x0b\n\tOpenPixel\x1a\x8d\x01\n\x04Link\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x41\n\x06pieces\x18\x02 \x03(\x0b\x32\x31.clarion.internal.content.v1.MailFrame.Link.Piece\x1a\x32\n\x05Piece\x12\x11\n\x07literal\x18\x01 \x01(\tH\x00\x12\x0e\n\x04slot\x18\x02 \x01(\rH\x00\x42\x06\n\x04part\x1a*\n\nLinkedSlot\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04slot\x18\x02 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clarion.internal.content.v1
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RENDERED']._serialized_start=108
-  _globals['_RENDERED']._serialized_end=280
-  _globals['_RENDEREDMAIL']._serialized_start=283
-  _globals['_RENDEREDMAIL']._serialized_end=503
-  _globals['_MAILFRAME']._serialized_start=506
-  _globals['_MAILFRAME']._serialized_end=744
-  _globals['_MAILFRAME_SEGMENT']._serialized_start=607
-  _globals['_MAILFRAME_SEGMENT']._serialized_end=731
-  _globals['_MAILFRAME_OPENPIXEL']._serialized_start=733
-  _globals['_MAILFRAME_OPENPIXEL']._serialized_end=744
+  _globals['_RENDERED']._serialized_end=357
+  _globals['_LINKSIGNER']._serialized_start=359
+  _globals['_LINKSIGNER']._serialized_end=420
+  _globals['_RENDEREDMAIL']._serialized_start=423
+  _globals['_RENDEREDMAIL']._serialized_end=699
+  _globals['_MAILFRAME']._serialized_start=702
+  _globals['_MAILFRAME']._serialized_end=1264
+  _globals['_MAILFRAME_SEGMENT']._serialized_start=804
+  _globals['_MAILFRAME_SEGMENT']._serialized_end=1063
+  _globals['_MAILFRAME_OPENPIXEL']._serialized_start=1065
+  _globals['_MAILFRAME_OPENPIXEL']._serialized_end=1076
+  _globals['_MAILFRAME_LINK']._serialized_start=1079
+  _globals['_MAILFRAME_LINK']._serialized_end=1220
+  _globals['_MAILFRAME_LINK_PIECE']._serialized_start=1170
+  _globals['_MAILFRAME_LINK_PIECE']._serialized_end=1220
+  _globals['_MAILFRAME_LINKEDSLOT']._serialized_start=1222
+  _globals['_MAILFRAME_LINKEDSLOT']._serialized_end=1264
 # @@protoc_insertion_point(module_scope)

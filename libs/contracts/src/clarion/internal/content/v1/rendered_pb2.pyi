@@ -30,6 +30,10 @@ class Rendered(_message.Message):
     PUSH_FIELD_NUMBER: _builtins.int
     SMS_FIELD_NUMBER: _builtins.int
     MAIL_FIELD_NUMBER: _builtins.int
+    EVENT_TOKEN_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    event_token: _builtins.str
+    """What the app tells events of this delivery with (clarion_kit.links), in the data of pushes. Empty: none."""
     @_builtins.property
     def push(self) -> _content_pb2.PushContent:
         """ios, android, web."""
@@ -42,22 +46,58 @@ class Rendered(_message.Message):
     def mail(self) -> Global___RenderedMail:
         """email."""
 
+    @_builtins.property
+    def links(self) -> Global___LinkSigner:
+        """Makes the links of a web push tell of clicks. Unset: they are as they are."""
+
     def __init__(
         self,
         *,
         push: _content_pb2.PushContent | None = ...,
         sms: _content_pb2.SmsContent | None = ...,
         mail: Global___RenderedMail | None = ...,
+        event_token: _builtins.str = ...,
+        links: Global___LinkSigner | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "mail", b"mail", "push", b"push", "sms", b"sms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "links", b"links", "mail", b"mail", "push", b"push", "sms", b"sms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "mail", b"mail", "push", b"push", "sms", b"sms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "event_token", b"event_token", "links", b"links", "mail", b"mail", "push", b"push", "sms", b"sms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["push", "sms", "mail"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___Rendered: _TypeAlias = Rendered  # noqa: Y015
+
+@_typing.final
+class LinkSigner(_message.Message):
+    """What signs the click links of one delivery, and of no other (clarion_kit.links)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    base_url: _builtins.str
+    """Public URL of the tracker, without a slash at its end."""
+    delivery: _builtins.bytes
+    """The delivery as its links tell it, 32 bytes."""
+    key: _builtins.bytes
+    """Key of its click links, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        base_url: _builtins.str = ...,
+        delivery: _builtins.bytes = ...,
+        key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "delivery", b"delivery", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkSigner: _TypeAlias = LinkSigner  # noqa: Y015
 
 @_typing.final
 class RenderedMail(_message.Message):
@@ -72,6 +112,7 @@ class RenderedMail(_message.Message):
     OPEN_PIXEL_URL_FIELD_NUMBER: _builtins.int
     UNSUBSCRIBE_URL_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Subject, already rendered, no line breaks."""
     frame_sha256: _builtins.bytes
@@ -92,6 +133,10 @@ class RenderedMail(_message.Message):
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.MailAttachment]:
         """Files that go with it."""
 
+    @_builtins.property
+    def links(self) -> Global___LinkSigner:
+        """Makes the links of the frame tell of clicks. Unset: they are as they are."""
+
     def __init__(
         self,
         *,
@@ -102,10 +147,11 @@ class RenderedMail(_message.Message):
         open_pixel_url: _builtins.str = ...,
         unsubscribe_url: _builtins.str = ...,
         attachments: _abc.Iterable[_content_pb2.MailAttachment] | None = ...,
+        links: Global___LinkSigner | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["literal", b"literal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "literal", b"literal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "frame_sha256", b"frame_sha256", "literal", b"literal", "open_pixel_url", b"open_pixel_url", "slots", b"slots", "subject", b"subject", "unsubscribe_url", b"unsubscribe_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "frame_sha256", b"frame_sha256", "links", b"links", "literal", b"literal", "open_pixel_url", b"open_pixel_url", "slots", b"slots", "subject", b"subject", "unsubscribe_url", b"unsubscribe_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -126,6 +172,8 @@ class MailFrame(_message.Message):
         LITERAL_FIELD_NUMBER: _builtins.int
         SLOT_FIELD_NUMBER: _builtins.int
         OPEN_PIXEL_FIELD_NUMBER: _builtins.int
+        LINK_FIELD_NUMBER: _builtins.int
+        LINKED_SLOT_FIELD_NUMBER: _builtins.int
         literal: _builtins.bytes
         """Bytes as they go over the wire."""
         slot: _builtins.int
@@ -134,18 +182,28 @@ class MailFrame(_message.Message):
         def open_pixel(self) -> Global___MailFrame.OpenPixel:
             """The open pixel's <img>, or nothing when there is no pixel."""
 
+        @_builtins.property
+        def link(self) -> Global___MailFrame.Link:
+            """Where a link leads: the value of an href, without its quotes."""
+
+        @_builtins.property
+        def linked_slot(self) -> Global___MailFrame.LinkedSlot:
+            """A slot of HTML that may hold links of its own."""
+
         def __init__(
             self,
             *,
             literal: _builtins.bytes = ...,
             slot: _builtins.int = ...,
             open_pixel: Global___MailFrame.OpenPixel | None = ...,
+            link: Global___MailFrame.Link | None = ...,
+            linked_slot: Global___MailFrame.LinkedSlot | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["literal", b"literal", "open_pixel", b"open_pixel", "part", b"part", "slot", b"slot"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link", "linked_slot", b"linked_slot", "literal", b"literal", "open_pixel", b"open_pixel", "part", b"part", "slot", b"slot"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["literal", b"literal", "open_pixel", b"open_pixel", "part", b"part", "slot", b"slot"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["link", b"link", "linked_slot", b"linked_slot", "literal", b"literal", "open_pixel", b"open_pixel", "part", b"part", "slot", b"slot"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["literal", "slot", "open_pixel"]  # noqa: Y015
+        _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["literal", "slot", "open_pixel", "link", "linked_slot"]  # noqa: Y015
         _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
         def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -161,6 +219,82 @@ class MailFrame(_message.Message):
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
         _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Link(_message.Message):
+        """The value of an href, as HTML has it: escaped."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Piece(_message.Message):
+            """A run of the value."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            LITERAL_FIELD_NUMBER: _builtins.int
+            SLOT_FIELD_NUMBER: _builtins.int
+            literal: _builtins.str
+            """Text as it is."""
+            slot: _builtins.int
+            """Index into RenderedMail.slots."""
+            def __init__(
+                self,
+                *,
+                literal: _builtins.str = ...,
+                slot: _builtins.int = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _typing.Literal["literal", b"literal", "part", b"part", "slot", b"slot"]  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["literal", b"literal", "part", b"part", "slot", b"slot"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["literal", "slot"]  # noqa: Y015
+            _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+            def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+        NUMBER_FIELD_NUMBER: _builtins.int
+        PIECES_FIELD_NUMBER: _builtins.int
+        number: _builtins.int
+        """Its number in the mail, from 0."""
+        @_builtins.property
+        def pieces(self) -> _containers.RepeatedCompositeFieldContainer[Global___MailFrame.Link.Piece]:
+            """In order; concatenated they are the value."""
+
+        def __init__(
+            self,
+            *,
+            number: _builtins.int = ...,
+            pieces: _abc.Iterable[Global___MailFrame.Link.Piece] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "pieces", b"pieces"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class LinkedSlot(_message.Message):
+        """A slot whose value is HTML with links in it."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NUMBER_FIELD_NUMBER: _builtins.int
+        SLOT_FIELD_NUMBER: _builtins.int
+        number: _builtins.int
+        """The number that its links share."""
+        slot: _builtins.int
+        """Index into RenderedMail.slots."""
+        def __init__(
+            self,
+            *,
+            number: _builtins.int = ...,
+            slot: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "slot", b"slot"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ from clarion.types.v1 import channel_pb2 as clarion_dot_types_dot_v1_dot_channel
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3clarion/internal/template/v1/template_service.proto\x12\x1c\x63larion.internal.template.v1\x1a$clarion/errors/v1/error_reason.proto\x1a*clarion/internal/content/v1/rendered.proto\x1a clarion/options/v1/options.proto\x1a\"clarion/template/v1/variable.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x83\x02\n\rRenderRequest\x12?\n\x05items\x18\x01 \x03(\x0b\x32\x30.clarion.internal.template.v1.RenderRequest.Item\x1a\xb0\x01\n\x04Item\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x0e\n\x06locale\x18\x04 \x01(\t\x12%\n\x04\x64\x61ta\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12+\n\x08\x63hannels\x18\x06 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x11\n\ttime_zone\x18\x07 \x01(\t\"K\n\x0eRenderResponse\x12\x39\n\x05items\x18\x01 \x03(\x0b\x32*.clarion.internal.template.v1.RenderedItem\"o\n\x0cRenderedItem\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12>\n\x08\x63hannels\x18\x03 \x03(\x0b\x32,.clarion.internal.template.v1.ChannelContent\"\xb3\x01\n\x0e\x43hannelContent\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x36\n\x07\x63ontent\x18\x02 \x01(\x0b\x32%.clarion.internal.content.v1.Rendered\x12-\n\x05\x65rror\x18\x03 \x01(\x0e\x32\x1e.clarion.errors.v1.ErrorReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"0\n\x0f\x44\x65scribeRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\r\n\x05names\x18\x02 \x03(\t\"P\n\x10\x44\x65scribeResponse\x12<\n\ttemplates\x18\x01 \x03(\x0b\x32).clarion.internal.template.v1.Description\"\xbb\x01\n\x0b\x44\x65scription\x12\x19\n\x11published_version\x18\x01 \x01(\r\x12\x1a\n\x12required_variables\x18\x02 \x03(\t\x12+\n\x08\x63hannels\x18\x03 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x16\n\x0elatest_version\x18\x04 \x01(\r\x12\x30\n\tvariables\x18\x05 \x03(\x0b\x32\x1d.clarion.template.v1.Variable2\xef\x01\n\x0fTemplateService\x12\x63\n\x06Render\x12+.clarion.internal.template.v1.RenderRequest\x1a,.clarion.internal.template.v1.RenderResponse\x12i\n\x08\x44\x65scribe\x12-.clarion.internal.template.v1.DescribeRequest\x1a..clarion.internal.template.v1.DescribeResponse\x1a\x0c\xb2\xbb\x18\x08templateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3clarion/internal/template/v1/template_service.proto\x12\x1c\x63larion.internal.template.v1\x1a$clarion/errors/v1/error_reason.proto\x1a*clarion/internal/content/v1/rendered.proto\x1a clarion/options/v1/options.proto\x1a\"clarion/template/v1/variable.proto\x1a\x1e\x63larion/types/v1/channel.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x83\x02\n\rRenderRequest\x12?\n\x05items\x18\x01 \x03(\x0b\x32\x30.clarion.internal.template.v1.RenderRequest.Item\x1a\xb0\x01\n\x04Item\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\x10\n\x08template\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x0e\n\x06locale\x18\x04 \x01(\t\x12%\n\x04\x64\x61ta\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12+\n\x08\x63hannels\x18\x06 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x11\n\ttime_zone\x18\x07 \x01(\t\"K\n\x0eRenderResponse\x12\x39\n\x05items\x18\x01 \x03(\x0b\x32*.clarion.internal.template.v1.RenderedItem\"\x84\x01\n\x0cRenderedItem\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12>\n\x08\x63hannels\x18\x03 \x03(\x0b\x32,.clarion.internal.template.v1.ChannelContent\x12\x13\n\x0btrack_links\x18\x04 \x01(\x08\"\xb3\x01\n\x0e\x43hannelContent\x12*\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x19.clarion.types.v1.Channel\x12\x36\n\x07\x63ontent\x18\x02 \x01(\x0b\x32%.clarion.internal.content.v1.Rendered\x12-\n\x05\x65rror\x18\x03 \x01(\x0e\x32\x1e.clarion.errors.v1.ErrorReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"0\n\x0f\x44\x65scribeRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\r\n\x05names\x18\x02 \x03(\t\"P\n\x10\x44\x65scribeResponse\x12<\n\ttemplates\x18\x01 \x03(\x0b\x32).clarion.internal.template.v1.Description\"\xbb\x01\n\x0b\x44\x65scription\x12\x19\n\x11published_version\x18\x01 \x01(\r\x12\x1a\n\x12required_variables\x18\x02 \x03(\t\x12+\n\x08\x63hannels\x18\x03 \x03(\x0e\x32\x19.clarion.types.v1.Channel\x12\x16\n\x0elatest_version\x18\x04 \x01(\r\x12\x30\n\tvariables\x18\x05 \x03(\x0b\x32\x1d.clarion.template.v1.Variable2\xef\x01\n\x0fTemplateService\x12\x63\n\x06Render\x12+.clarion.internal.template.v1.RenderRequest\x1a,.clarion.internal.template.v1.RenderResponse\x12i\n\x08\x44\x65scribe\x12-.clarion.internal.template.v1.DescribeRequest\x1a..clarion.internal.template.v1.DescribeResponse\x1a\x0c\xb2\xbb\x18\x08templateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,16 +45,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENDERREQUEST_ITEM']._serialized_end=559
   _globals['_RENDERRESPONSE']._serialized_start=561
   _globals['_RENDERRESPONSE']._serialized_end=636
-  _globals['_RENDEREDITEM']._serialized_start=638
-  _globals['_RENDEREDITEM']._serialized_end=749
-  _globals['_CHANNELCONTENT']._serialized_start=752
-  _globals['_CHANNELCONTENT']._serialized_end=931
-  _globals['_DESCRIBEREQUEST']._serialized_start=933
-  _globals['_DESCRIBEREQUEST']._serialized_end=981
-  _globals['_DESCRIBERESPONSE']._serialized_start=983
-  _globals['_DESCRIBERESPONSE']._serialized_end=1063
-  _globals['_DESCRIPTION']._serialized_start=1066
-  _globals['_DESCRIPTION']._serialized_end=1253
-  _globals['_TEMPLATESERVICE']._serialized_start=1256
-  _globals['_TEMPLATESERVICE']._serialized_end=1495
+  _globals['_RENDEREDITEM']._serialized_start=639
+  _globals['_RENDEREDITEM']._serialized_end=771
+  _globals['_CHANNELCONTENT']._serialized_start=774
+  _globals['_CHANNELCONTENT']._serialized_end=953
+  _globals['_DESCRIBEREQUEST']._serialized_start=955
+  _globals['_DESCRIBEREQUEST']._serialized_end=1003
+  _globals['_DESCRIBERESPONSE']._serialized_start=1005
+  _globals['_DESCRIBERESPONSE']._serialized_end=1085
+  _globals['_DESCRIPTION']._serialized_start=1088
+  _globals['_DESCRIPTION']._serialized_end=1275
+  _globals['_TEMPLATESERVICE']._serialized_start=1278
+  _globals['_TEMPLATESERVICE']._serialized_end=1517
 # @@protoc_insertion_point(module_scope)

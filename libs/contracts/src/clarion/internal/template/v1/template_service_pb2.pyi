@@ -128,10 +128,13 @@ class RenderedItem(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
+    TRACK_LINKS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Version that was used; 0 when the template is unknown."""
     locale: _builtins.str
     """Locale that was used."""
+    track_links: _builtins.bool
+    """Links of its mails and web pushes tell of clicks."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelContent]:
         """In the order of the channels asked for."""
@@ -142,10 +145,11 @@ class RenderedItem(_message.Message):
         version: _builtins.int = ...,
         locale: _builtins.str = ...,
         channels: _abc.Iterable[Global___ChannelContent] | None = ...,
+        track_links: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "locale", b"locale", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "locale", b"locale", "track_links", b"track_links", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
