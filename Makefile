@@ -36,7 +36,7 @@ up: $(READY) ## Start the whole mesh and stay; prints endpoints, keys and what t
 	@$(BIN)/clarion up
 
 test: $(READY) ## Run every test (real servers, no Docker).
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY) ## Prove that nothing is lost under 300 faults (up to 40 minutes; as root also power loss and full disks).
 	@$(BIN)/pytest -m chaos tests/adversity
