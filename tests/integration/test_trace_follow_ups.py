@@ -12,6 +12,7 @@ from clarion_testkit.shop import open_shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+SEND = "clarion.notification.v1.NotificationService/Send"
 FAILS_ONCE = "dead500001" + "x" * 100
 """A device of the sandbox whose first request is answered 500."""
 
@@ -54,10 +55,10 @@ async def test_receipt_is_in_the_same_trace_and_linked_to_its_attempt(stack: Sta
             trace=True,
         )
 
-        spans = await collector.until(sent.trace_id, "smpp send", "process RECEIPT.sms")
+        spans = await collector.until(sent.trace_id, SEND, "smpp send", "process RECEIPT.sms")
         [attempt] = named(spans, "smpp send")
         [receipt] = named(spans, "process RECEIPT.sms")
-        [gateway] = [span for span in spans if span.name.endswith("NotificationService/Send")]
+        [gateway] = named(spans, SEND)
         assert receipt.service == "clarion-tracker"
         assert receipt.told("clarion.receipt") == "delivered"
         assert receipt.links == frozenset({(sent.trace_id, attempt.span_id)})
