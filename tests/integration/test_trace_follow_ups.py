@@ -33,7 +33,7 @@ async def test_retry_is_in_the_same_trace_and_linked_to_the_attempt_before(stack
             trace=True,
         )
 
-        spans = await collector.until(sent.trace_id, "fcm send", count=2)
+        spans = await collector.until(sent.trace_id, "fcm send", "process DISPATCH.android", count=2)
         first, second = named(spans, "fcm send")
         assert (first.told("clarion.outcome"), second.told("clarion.outcome")) == ("retry", "accepted")
         assert (first.told("clarion.attempt"), second.told("clarion.attempt")) == ("1", "2")

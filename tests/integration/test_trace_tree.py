@@ -1,12 +1,13 @@
 """One sampled `Send` is one connected trace, from the caller to the provider's answer."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from clarion_client import Channel, Content, Mail, Notification, Push, Sent
 from clarion_local.stack import Stack
-from clarion_testkit.otlp import Collector, ReceivedSpan
+from clarion_testkit.otlp import Collector
 from clarion_testkit.shop import Shop, open_shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -19,12 +20,6 @@ PLAN = "process PLAN.normal"
 CONTENT = Content(
     push=Push(title="canary-title", body="b"), sms="canary-sms", mail=Mail(subject="canary-subject", text="t")
 )
-
-
-def _one(spans: list[ReceivedSpan], name: str, service: str) -> ReceivedSpan:
-    found = [span for span in spans if (span.name, span.service) == (name, service)]
-    assert len(found) == 1, (name, service, [(span.name, span.service) for span in spans])
-    return found[0]
 
 
 async def _template(shop: Shop) -> None:
@@ -42,25 +37,23 @@ async def test_one_sampled_send_is_one_connected_trace(stack: Stack, collector: 
             recipients=["u1"], category="marketing", template="greeting", data={"name": "canary-name"}, trace=True
         )
 
-        dispatches = [f"process DISPATCH.{channel}" for channel in ("ios", "android", "web")]
-        providers = ["apns send", "fcm send", "webpush send"]
-        spans = await collector.until(sent.trace_id, SEND, PLAN, RESOLVE, RENDER, ACQUIRE, *dispatches, *providers)
-        gateway = _one(spans, SEND, "clarion-gateway")
-        produced = _one(spans, "send PLAN.normal", "clarion-gateway")
-        plan = _one(spans, PLAN, "clarion-planner")
+        span = partial(collector.one, sent.trace_id)
+        gateway = await span(SEND, "clarion-gateway")
+        produced = await span("send PLAN.normal", "clarion-gateway")
+        plan = await span(PLAN, "clarion-planner")
         assert gateway.parent_id, "the caller's span is the gateway's parent"
         assert produced.parent_id == gateway.span_id
         assert plan.parent_id == gateway.span_id
         assert (produced.trace_id, produced.span_id) in plan.links
         for method, service in ((RESOLVE, "preference"), (RENDER, "template"), (ACQUIRE, "rate-limiter")):
-            call = _one(spans, method, "clarion-planner")
-            served = _one(spans, method, f"clarion-{service}")
+            call = await span(method, "clarion-planner")
+            served = await span(method, f"clarion-{service}")
             assert call.parent_id == plan.span_id
             assert served.parent_id == call.span_id
-        for channel, provider in zip(("ios", "android", "web"), providers, strict=True):
-            process = _one(spans, f"process DISPATCH.{channel}", f"clarion-dispatcher-{channel}")
-            handed_on = _one(spans, f"send DISPATCH.{channel}", "clarion-planner")
-            answer = _one(spans, provider, f"clarion-dispatcher-{channel}")
+        for channel, provider in (("ios", "apns"), ("android", "fcm"), ("web", "webpush")):
+            process = await span(f"process DISPATCH.{channel}", f"clarion-dispatcher-{channel}")
+            handed_on = await span(f"send DISPATCH.{channel}", "clarion-planner")
+            answer = await span(f"{provider} send", f"clarion-dispatcher-{channel}")
             assert process.parent_id == plan.span_id
             assert (handed_on.trace_id, handed_on.span_id) in process.links
             assert answer.parent_id == process.span_id
@@ -99,11 +92,10 @@ async def test_three_sampled_among_five_hundred_give_three_whole_trees(stack: St
         assert len(traced) == 3
         everything = list(collector.spans)
         for trace_id in traced:
-            spans = await collector.until(trace_id, SEND, PLAN, "process DISPATCH.android", "fcm send")
-            gateway = _one(spans, SEND, "clarion-gateway")
-            plan = _one(spans, PLAN, "clarion-planner")
-            process = _one(spans, "process DISPATCH.android", "clarion-dispatcher-android")
-            answer = _one(spans, "fcm send", "clarion-dispatcher-android")
+            gateway = await collector.one(trace_id, SEND, "clarion-gateway")
+            plan = await collector.one(trace_id, PLAN, "clarion-planner")
+            process = await collector.one(trace_id, "process DISPATCH.android", "clarion-dispatcher-android")
+            answer = await collector.one(trace_id, "fcm send", "clarion-dispatcher-android")
             assert (plan.parent_id, process.parent_id, answer.parent_id) == (
                 gateway.span_id,
                 plan.span_id,

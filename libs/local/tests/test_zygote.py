@@ -28,7 +28,7 @@ HEAVY = [
     "opentelemetry.sdk.trace",
 ]
 
-# Daemons to fork; each reports by writing a line to its log.
+# Daemons to fork; each reports by writing a line to its log, at once: unbuffered, every part would be a write of its own.
 DAEMONS = """
 import asyncio, json, os, random, signal, subprocess, sys, time
 
@@ -47,7 +47,7 @@ async def _serve():
     AESGCM(AESGCM.generate_key(256)).encrypt(os.urandom(12), b"text", None)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    print("port", port, flush=True)
+    print(f"port {port}\\n", end="", flush=True)
     await stop.wait()
     await server.stop(1)
 
@@ -65,7 +65,7 @@ def describe():
 
 
 def sleep():
-    print("asleep", flush=True)
+    print("asleep\\n", end="", flush=True)
     time.sleep(60)
 
 

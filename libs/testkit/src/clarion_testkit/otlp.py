@@ -92,6 +92,23 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             raise TimeoutError(f"never came: {sorted(missing)}") from None
         return self.tree(trace_id)
 
+    async def one(self, trace_id: str, name: str, service: str, within: float = 20.0) -> ReceivedSpan:
+        """The only span of this name that this service sent for the trace, waited for: both ends of a call have its name, and
+        each service exports when it likes. Raises TimeoutError when there is none, ValueError when there are more."""
+        try:
+            async with asyncio.timeout(within):
+                while not (found := self._sent_by(trace_id, name, service)):
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise TimeoutError(f"{service} never sent {name}, there are {self.tree(trace_id)}") from None
+        if len(found) > 1:
+            raise ValueError(f"{service} sent {name} {len(found)} times: {found}")
+        return found[0]
+
+    def _sent_by(self, trace_id: str, name: str, service: str) -> list[ReceivedSpan]:
+        return [span for span in self.tree(trace_id) if (span.name, span.service) == (name, service)]
+
     def _missing(self, trace_id: str, names: Sequence[str], count: int) -> set[str]:
         found = Counter(span.name for span in self.tree(trace_id))
         return {name for name in names if found[name] < count}
