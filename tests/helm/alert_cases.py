@@ -189,6 +189,8 @@ CASES = (
         ({"app": "shop", "budget": "KR"},),
     ),
     Case("ClarionSmsBudgetNear", {'clarion_sms_budget_near_limit{app="shop",budget="KR"}': "0x10"}, 5),
+    Case("ClarionSmsBurst", {"clarion_sms_bursts_total": "0x5 1x10"}, 10, ({},)),
+    Case("ClarionSmsBurst", {"clarion_sms_bursts_total": "3x30"}, 20),
     Case(
         "ClarionLedgerContradicts",
         {'clarion_ledger_unaccounted{check="sent_without_attempt"}': "0 0 3x10"},

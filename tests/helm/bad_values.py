@@ -60,6 +60,7 @@ BAD = (
     ),
     Bad("memory without unit", {"defaults": {"resources": {"limits": {"memory": "lots"}}}}, ("memory", "'lots'")),
     Bad("no memory limit", {"defaults": {"resources": {"limits": None}}}, ("limits",)),
+    Bad("root", {"podSecurity": {"runAsUser": 0}}, ("/podSecurity/runAsUser", "got 0, want 1")),
     Bad("digest cut short", {"services": {"gateway": {"image": {"digest": "sha256:12"}}}}, ("digest", "sha256:12")),
     Bad("link URL without TLS", {"links": {"enabled": True, "baseUrl": "http://t.example.com"}}, ("/links/baseUrl",)),
     Bad("trace ratio of percent", {"tracing": {"ratio": 10}}, ("/tracing/ratio", "got 10, want 1")),
@@ -82,6 +83,16 @@ BAD = (
         "password in the bus URL",
         {"nats": {"url": "nats://a:b@nats:4222", "existingSecret": ""}},
         ("nats.url: must hold no password", "nats.existingSecret"),
+    ),
+    Bad(
+        "certificate for a bus that migrations do not use",
+        {"migrations": {"nats": {"tlsSecret": "clarion-operator-tls"}}},
+        ("migrations.nats.tlsSecret: migrations do not use the bus",),
+    ),
+    Bad(
+        "user of the bus as a setting",
+        {"services": {"planner": {"settings": {"CLARION_NATS_CREDENTIALS_FILE": "/x"}}}},
+        ("/services/planner/settings", "CLARION_NATS_CREDENTIALS_FILE"),
     ),
     Bad("no Valkey", {"valkey": {"existingSecret": ""}}, ("valkey.existingSecret: name the secret",)),
     Bad("no keys", {"keys": {"existingSecret": ""}}, ("keys.existingSecret: name the secret",)),
@@ -109,6 +120,13 @@ BAD = (
     ),
     Bad("name too long", {"fullnameOverride": "c" * 41}, ("fullnameOverride:", "more than 40 characters")),
     Bad("links without URL", {"links": {"enabled": True}}, ("links.baseUrl: the tracker's public URL",)),
+    Bad(
+        "console without links",
+        {"services": {"tracker": {"settings": {"CLARION_CONSOLE": True}}}},
+        ("services.tracker.settings.CLARION_CONSOLE: the console needs links.enabled",),
+    ),
+    Bad("first key where there is one", {"firstKey": {"enabled": True}}, ("firstKey.enabled: with sandbox",), on="dev"),
+    Bad("first key for nobody", {"firstKey": {"enabled": True, "app": ""}}, ("/firstKey/app",)),
     Bad("bounces without links", {"bounces": {"enabled": True}}, ("bounces.enabled: needs links.enabled",)),
     Bad(
         "drain shorter than a provider's answer",

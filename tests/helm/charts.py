@@ -67,13 +67,20 @@ def example_values(name: str) -> dict[str, Json]:
     return values
 
 
-def render(values: Values, *, release: str = RELEASE) -> dict[str, str]:
-    """Text by template, without those that came out empty. Raises Refused."""
+def render(values: Values, *, release: str = RELEASE, upgrade: bool = False) -> dict[str, str]:
+    """Text by template, without those that came out empty; of the first revision, or of the second. Raises Refused."""
     import helm_python
 
     try:
         with helm_python.Chart.load(CHART) as chart:
-            texts = chart.render(dict(values), name=release, namespace=NAMESPACE)
+            texts = chart.render(
+                dict(values),
+                name=release,
+                namespace=NAMESPACE,
+                revision=1 + upgrade,
+                is_install=not upgrade,
+                is_upgrade=upgrade,
+            )
     except helm_python.HelmError as error:
         raise Refused(str(error)) from None
     return {template: text for template, text in sorted(texts.items()) if text.strip()}

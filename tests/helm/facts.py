@@ -30,6 +30,7 @@ PLACED = frozenset(
     {
         "database_url",
         "nats_url",
+        "nats_credentials_file",
         "valkey_url",
         "insecure",
         "grpc_listen",
@@ -145,6 +146,7 @@ def _facts(daemon: str, edges: Mapping[str, set[str]]) -> dict[str, Json]:
         "http": daemon in HTTP_DAEMONS,
         "links": "link_base_url" in fields,
         "bounces": "bounce_listen" in fields,
+        "traces": "trace_url" in fields,
         "calls": [kubernetes_name(name) for name in sorted(edges[daemon])],
         "calledBy": [kubernetes_name(name) for name in sorted(edges) if name != "operator" and daemon in edges[name]],
         "operators": daemon in edges["operator"],

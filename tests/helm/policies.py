@@ -107,14 +107,43 @@ def budget_iff_several(example: str) -> Iterator[str]:
 
 
 def no_service_account_token(example: str) -> Iterator[str]:
-    """Nothing speaks to the Kubernetes API, but the bootstrap of practice meshes."""
+    """Nothing speaks to the Kubernetes API but jobs of an install, that make secrets and go."""
+    jobs = ("-bootstrap",) if example in DEVELOPMENT else ("-first-key",)
     for manifest, spec in pods(example):
-        wanted = example in DEVELOPMENT and manifest.name.endswith("-bootstrap")
+        wanted = manifest.kind == "Job" and manifest.name.endswith(jobs)
         if spec.get("automountServiceAccountToken") is not wanted:
             yield f"{manifest}: has a token of the API"
     for manifest in of_kind(example, "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"):
-        if example not in DEVELOPMENT or manifest.kind.startswith("Cluster"):
+        deleted = str(find(manifest.body, "metadata", "annotations", "helm.sh/hook-delete-policy"))
+        if manifest.kind.startswith("Cluster") or not manifest.name.endswith(jobs) or "hook-succeeded" not in deleted:
             yield f"{manifest}: nothing here needs rights"
+        for rule in listing(manifest.body.get("rules")):
+            verbs = rule.get("verbs")
+            if rule.get("resources") != ["secrets"] or (verbs != ["create"] and not rule.get("resourceNames")):
+                yield f"{manifest}: may do more than make secrets"
+
+
+def own_users_on_the_bus(example: str) -> Iterator[str]:
+    """A daemon proves itself to NATS by a file of its own, and by nothing that others have."""
+    for manifest in daemons(example):
+        volume = _volume(manifest, "nats")
+        named = environment(example, manifest).get("CLARION_NATS_CREDENTIALS_FILE")
+        keys = [item["key"] for item in listing(find(volume, "secret", "items"))]
+        on_bus = "CLARION_NATS_URL" in {*environment(example, manifest), *secret_environment(manifest)}
+        if (keys, named) != (
+            ([manifest.component.replace("-", "_")], "/etc/clarion/nats/credentials") if on_bus else ([], None)
+        ):
+            yield f"{manifest}: is no user of its own on the bus"
+
+
+def secrets_are_renewed_in_place(example: str) -> Iterator[str]:
+    """A secret that is mounted by a subPath would stay as it was at the start of its pod."""
+    for manifest, spec in pods(example):
+        secret = {volume["name"] for volume in listing(spec.get("volumes")) if "secret" in volume}
+        for container in containers(spec):
+            for mount in listing(container.get("volumeMounts")):
+                if mount["name"] in secret and ("subPath" in mount or mount.get("readOnly") is not True):
+                    yield f"{manifest}: {container['name']} does not see a new {mount['name']}"
 
 
 def own_service_accounts(example: str) -> Iterator[str]:
@@ -253,6 +282,8 @@ POLICIES: Mapping[str, Policy] = {
         no_secret_inline,
         budget_iff_several,
         no_service_account_token,
+        own_users_on_the_bus,
+        secrets_are_renewed_in_place,
         own_service_accounts,
         graceful_stop,
         rolls_without_a_gap,
@@ -292,6 +323,12 @@ def secret_environment(daemon: Manifest) -> dict[str, dict[str, Json]]:
         for variable in listing(container.get("env"))
         if "valueFrom" in variable
     }
+
+
+def _volume(daemon: Manifest, name: str) -> Json:
+    """A volume of a daemon, or None."""
+    volumes = listing(find(daemon.body, "spec", "template", "spec", "volumes"))
+    return next((volume for volume in volumes if volume["name"] == name), None)
 
 
 def _least(example: str, deployment: Manifest) -> int:

@@ -3,6 +3,10 @@
 import importlib.util
 import json
 import re
+import shutil
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from clarion_kit import mesh
+from clarion_kit import bus_rights, mesh
 from clarion_kit.settings import load
 
 from . import facts
@@ -41,17 +45,16 @@ def test_compose_up_starts_stores_and_mesh_and_observability_comes_on_top() -> N
 
 def test_what_compose_files_refer_to_exists() -> None:
     services = _services()
-    for name, known in services.items():
-        assert mapping(known.get("depends_on")).keys() <= services.keys(), name
-    for layer in LAYERS:
-        document = _read(layer)
-        volumes, configs = mapping(document.get("volumes")), mapping(document.get("configs"))
-        for name, service in mapping(document["services"]).items():
-            for volume in _volumes(mapping(service)):
-                source = volume.partition(":")[0] if isinstance(volume, str) else str(mapping(volume)["source"])
-                assert source in volumes or (DOCKER / source).exists(), name
-            for config in listing(mapping(service).get("configs")):
-                assert config["source"] in configs, name
+    volumes, configs = (
+        {key for layer in LAYERS for key in mapping(_read(layer).get(kind))} for kind in ("volumes", "configs")
+    )
+    for name, service in services.items():
+        assert mapping(service.get("depends_on")).keys() <= services.keys(), name
+        for volume in _volumes(service):
+            source = volume.partition(":")[0] if isinstance(volume, str) else str(mapping(volume)["source"])
+            assert source in volumes or (DOCKER / source).exists(), name
+        for config in listing(service.get("configs")):
+            assert config["source"] in configs, name
 
 
 @pytest.mark.parametrize("daemon", mesh.DAEMONS)
@@ -68,12 +71,80 @@ def test_daemon_in_compose_accepts_its_environment(daemon: str, tmp_path: Path) 
     assert {key.removeprefix("CLARION_").lower() for key in env} <= set(type(settings).model_fields)
     mounts = {str(mount["target"]): find(mount, "volume", "subpath") for mount in listing(service["volumes"])}
     assert mounts["/etc/clarion/tls"] == f"tls/{daemon}"
-    assert ("/etc/clarion/keys" in mounts) is bool(mapping(facts.daemons()[name])["keys"])
+    known = mapping(facts.daemons()[name])
+    assert ("/etc/clarion/keys" in mounts) is bool(known["keys"])
+    assert mounts.get("/etc/clarion/nats") == (f"nats/{daemon}" if known["nats"] else None)
+    assert env.get("CLARION_NATS_CREDENTIALS_FILE") == ("/etc/clarion/nats/credentials" if known["nats"] else None)
     alias = env["CLARION_PEER_TEMPLATE"].format(daemon=name).removeprefix("dns:///").partition(":")[0]
     assert find(service, "networks", "default", "aliases") == [alias]
     assert find(service, "build", "args", "SERVICE") == daemon
     for hardened in ("read_only", "user", "cap_drop", "security_opt", "mem_limit", "healthcheck"):
         assert service.get(hardened), hardened
+
+
+@pytest.mark.parametrize("daemon", mesh.DAEMONS)
+def test_compose_practises_as_the_local_stack_does(daemon: str) -> None:
+    """Settings for practice alone: the page of operators, quick retries, receivers on private networks."""
+    fields = facts.settings_of(daemon).model_fields
+    practised = {
+        "CLARION_CONSOLE",
+        "CLARION_RETRY_BASE_SECONDS",
+        "CLARION_RETRY_CAP_SECONDS",
+        "CLARION_PROBE_AFTER_SECONDS",
+        "CLARION_WEBHOOK_PRIVATE_HOSTS",
+        "CLARION_PUSH_PRIVATE_HOSTS",
+    }
+    stack = (ROOT / "libs" / "local" / "src" / "clarion_local" / "stack.py").read_text()
+    local = dict(re.findall(r'"(CLARION_[A-Z_]+)": "([^"]*)"', stack))
+    env = mapping(_services()[facts.kubernetes_name(daemon)]["environment"])
+
+    assert practised <= local.keys()
+    known = {name for name in practised if name.removeprefix("CLARION_").lower() in fields}
+    assert {name: env.get(name) for name in known} == {name: local[name] for name in known}
+
+
+@pytest.mark.parametrize("found", ["compose", "chart"])
+def test_nats_takes_its_configuration_with_the_users_of_the_daemons(found: str, tmp_path: Path) -> None:
+    """The server itself reads both files, where they lie in its container."""
+    if found == "compose":
+        configuration = str(find(_read("infrastructure"), "configs", "nats", "content"))
+    else:
+        (chart,) = (one for one in manifests("dev") if one.identity == "ConfigMap/clarion-nats")
+        configuration = str(find(chart.body, "data", "nats.conf"))
+    for folder, file, text in (
+        ("nats", "nats.conf", configuration),
+        ("nats-users", "authorization.json", _secrets()["clarion-nats-server"]["authorization.json"]),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text(text)
+
+    program = shutil.which("nats-server", path=str(Path(sys.executable).parent))
+    assert program is not None
+    checked = subprocess.run(
+        [program, "-t", "-c", str(tmp_path / "nats" / "nats.conf")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_users_of_a_bootstrap_are_those_that_the_server_knows(tmp_path: Path) -> None:
+    """Each with its own password and rights; the URL of the daemons names none."""
+    made = _secrets()
+    users = {user["user"]: user for user in json.loads(made["clarion-nats-server"]["authorization.json"])["users"]}
+
+    assert set(made["clarion-nats-users"]) == {daemon for daemon in mesh.DAEMONS if bus_rights.rights(daemon)}
+    for daemon, text in made["clarion-nats-users"].items():
+        (tmp_path / daemon).write_text(text)
+        assert bus_rights.read_credentials(tmp_path / daemon) == (daemon, users[daemon]["password"])
+        given = bus_rights.rights(daemon)
+        assert given is not None
+        assert users[daemon]["permissions"]["publish"] == {"allow": list(given.publish)}
+    assert "@" not in made["clarion-nats"]["url"]
+    assert users["clarion"]["password"] in made["clarion-nats"]["administrator"]
 
 
 def test_prometheus_of_compose_scrapes_every_daemon() -> None:
@@ -130,7 +201,7 @@ def test_lock_of_an_image_has_every_hash_of_the_lock_and_refuses_what_is_not_loc
 
 
 def test_bootstrap_makes_every_secret_and_key_that_the_dev_profile_names() -> None:
-    made = _script("prepare").secrets_of("clarion", "clarion")
+    made = _secrets()
 
     for name, keys in _named_secrets("dev").items():
         assert name in made
@@ -185,6 +256,13 @@ def test_bootstrap_that_was_interrupted_goes_on_with_the_same_authority(monkeypa
     assert set(_named_secrets("dev")) <= set(cluster)
     authorities = {made["data"]["ca.crt"] for name, made in cluster.items() if name.endswith("-tls")}
     assert len(authorities) == 1
+
+
+@cache
+def _secrets() -> dict[str, dict[str, str]]:
+    """What a bootstrap makes."""
+    made: dict[str, dict[str, str]] = _script("prepare").secrets_of("clarion", "clarion")
+    return made
 
 
 def _named_secrets(example: str) -> dict[str, set[str]]:

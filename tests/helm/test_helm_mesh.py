@@ -6,12 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from clarion_channels.engine.lanes import provider_factories
 from clarion_kit import mesh
 from clarion_kit.settings import load
 from clarion_kit.subjects import all_lanes
 from clarion_kit.vocabulary import Channel
+from clarion_tracker import doors
 
 from . import facts
 from .charts import ROOT, example_names, find, listing, mapping, of_kind, rendered_example
@@ -81,6 +83,26 @@ def test_every_daemon_reaches_its_peers_by_the_names_of_services() -> None:
     for daemon in mesh.DAEMONS:
         host = template.format(daemon=facts.kubernetes_name(daemon)).removeprefix("dns:///").partition(":")[0]
         assert host in services
+
+
+def test_paths_of_the_tracker_are_public_but_those_of_operators() -> None:
+    values = yaml.safe_load((facts.CHART / "values.yaml").read_text())
+
+    assert set(values["public"]["tracker"]["paths"]) == doors.ROUTES.keys() - {"/console", "/healthz"}
+
+
+def test_certificates_carry_the_names_that_clients_call() -> None:
+    """Services outside of the mesh's own names, and public hostnames."""
+    hosts = {
+        manifest.component: set(listed)
+        for manifest in of_kind("production", "Certificate")
+        if isinstance(listed := find(manifest.body, "spec", "dnsNames"), list)
+    }
+
+    assert {"clarion-public", "clarion-public.clarion.svc", "clarion.example.com"} <= hosts["gateway"]
+    assert {"clarion-web", "clarion-web.clarion.svc", "t.example.com"} <= hosts["tracker"]
+    for component, names in hosts.items():
+        assert any(str(name).startswith("clarion-public") for name in names) is (component == "gateway")
 
 
 def test_certificates_carry_the_identity_that_servers_check() -> None:

@@ -47,6 +47,12 @@ SPOILT: dict[str, Callable[[list[Manifest]], object]] = {
     ),
     "budget_iff_several": lambda found: _without(found, "PodDisruptionBudget", "-gateway"),
     "no_service_account_token": lambda found: _pod(found).update(automountServiceAccountToken=True),
+    "own_users_on_the_bus": lambda found: charts.mapping(_daemon(found, "ConfigMap")["data"]).pop(
+        "CLARION_NATS_CREDENTIALS_FILE"
+    ),
+    "secrets_are_renewed_in_place": lambda found: charts.listing(_container(found)["volumeMounts"])[0].update(
+        subPath="tls.crt"
+    ),
     "own_service_accounts": lambda found: _pod(found).update(serviceAccountName="clarion-planner"),
     "graceful_stop": lambda found: _pod(found).update(terminationGracePeriodSeconds=30),
     "rolls_without_a_gap": lambda found: charts.mapping(_daemon(found)["spec"]).update(strategy={"type": "Recreate"}),

@@ -54,6 +54,22 @@ async def test_calendar_cap_says_that_it_is_near_then_when_it_has_room(caps: Lim
     assert timedelta(0) < answers[2].retry_after <= timedelta(hours=25)
 
 
+async def test_cap_that_is_near_is_told_beside_a_smaller_one_and_a_window_of_contents(caps: LimiterCaps) -> None:
+    app = next(_apps)
+    limits = (Cap(None, 2, DAY), Cap(None, 3, timedelta(days=7)))
+    persons = (b"a" * 16, b"b" * 16)
+
+    first = [(await caps.acquire([query(app, *limits, person=one, content=one * 2)]))[0] for one in persons]
+    await caps.acquire([query(app, limits[1], person=persons[0])])
+    [second] = await caps.acquire([query(app, *limits, person=persons[0], content=b"c" * 32)])
+
+    assert [answer.near for answer in first] == ["", ""]
+    assert second.near.split("; ") == [
+        "category offers: 2 per 1 day, 0:00:00 on all channels",
+        "category offers: 3 per 7 days, 0:00:00 on all channels",
+    ]
+
+
 async def test_same_delivery_counts_once_however_often_it_asks(caps: LimiterCaps) -> None:
     app, id_ = next(_apps), uuid4()
     for _ in range(4):

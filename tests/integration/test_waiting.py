@@ -102,3 +102,28 @@ async def test_cap_that_defers_sends_when_there_is_room_and_says_why(stack: Stac
         [dry] = would.explanations
         assert (dry.state, dry.gates[-1].verdict) == (state_pb2.DELIVERY_STATE_DEFERRED, state_pb2.VERDICT_DEFER)
         assert dry.content.sms.text == "Order 7"
+
+
+async def test_test_send_goes_although_the_cap_is_full_and_is_marked(stack: Stack) -> None:
+    async with open_shop(stack, "waiting-test-send") as shop:
+        await shop.client.recipients.upsert(shop.everywhere("u1"))
+        cap = category.Cap(limit=1)
+        cap.window.FromTimedelta(timedelta(days=1))
+        await shop.client.categories.put(category.Category(name="offers", caps=[cap]))
+
+        ids = []
+        for test, state in (
+            (False, state_pb2.DELIVERY_STATE_SENT),
+            (False, state_pb2.DELIVERY_STATE_SUPPRESSED),
+            (True, state_pb2.DELIVERY_STATE_SENT),
+        ):
+            wanted = Notification(
+                recipients=["u1"], category="offers", content=CONTENT, channels=[Channel.SMS], test=test
+            )
+            ids.append((await shop.client.send(wanted)).notification_id)
+            await settled(shop, ids[-1], state)
+
+        why = await shop.client.explain(notification_id=ids[2])
+        assert [(await shop.client.get(id_)).notification.test for id_ in ids] == [False, False, True]
+        assert why.test
+        assert "test send" in {gate.rule for gate in why.explanations[0].gates}

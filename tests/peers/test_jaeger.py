@@ -47,7 +47,7 @@ class Jaeger:
 
         def fetch() -> Mapping[str, object] | None:
             try:
-                with urllib.request.urlopen(f"{self.query}/api/traces/{trace_id}", timeout=10) as answer:
+                with urllib.request.urlopen(f"{self.query}/api/v3/traces/{trace_id}", timeout=10) as answer:
                     found: Mapping[str, object] = json.load(answer)
                     return found
             except urllib.error.HTTPError as missing:
@@ -60,7 +60,7 @@ class Jaeger:
 
 @dataclass(frozen=True)
 class Shown:
-    """A span as Jaeger shows it: its parent is a reference CHILD_OF, a link FOLLOWS_FROM."""
+    """A span as Jaeger shows it."""
 
     service: str
     name: str
@@ -78,13 +78,11 @@ def binary() -> Path:
 async def running(binary: Path, folder: Path) -> AsyncIterator[Jaeger]:
     """A Jaeger that keeps what it gets in memory; ended by its process id."""
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        otlp, query, query_grpc = (f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
-    config = folder / "jaeger.json"
-    config.write_text(json.dumps(_config(otlp, query, query_grpc)))
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        otlp, query = (f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
     log = (folder / "jaeger.log").open("wb")
     process = await asyncio.create_subprocess_exec(
-        str(binary), "--config", str(config), stdout=log, stderr=log, env={"PATH": os.environ.get("PATH", "")}
+        str(binary), "-otlp", otlp, "-query", query, stdout=log, stderr=log, env={"PATH": os.environ.get("PATH", "")}
     )
     jaeger = Jaeger(otlp, f"http://{query}")
     try:
@@ -153,38 +151,18 @@ async def _listens(address: str) -> bool:
 
 
 def _shown(answer: Mapping[str, object]) -> list[Shown]:
-    data = answer["data"]
-    assert isinstance(data, list)
-    [trace] = data
-    services = {name: process["serviceName"] for name, process in trace["processes"].items()}
+    """The answer is OTLP's JSON: ids are hexadecimal."""
+    result = answer["result"]
+    assert isinstance(result, dict)
     return [
         Shown(
-            services[span["processID"]],
-            span["operationName"],
-            span["spanID"],
-            next((one["spanID"] for one in span["references"] if one["refType"] == "CHILD_OF"), ""),
-            frozenset(one["spanID"] for one in span["references"] if one["refType"] == "FOLLOWS_FROM"),
+            next(one["value"]["stringValue"] for one in part["resource"]["attributes"] if one["key"] == "service.name"),
+            span["name"],
+            span["spanId"],
+            span.get("parentSpanId", ""),
+            frozenset(one["spanId"] for one in span.get("links", [])),
         )
-        for span in trace["spans"]
+        for part in result["resourceSpans"]
+        for scope in part["scopeSpans"]
+        for span in scope["spans"]
     ]
-
-
-def _config(otlp: str, query: str, query_grpc: str) -> Mapping[str, object]:
-    """Receiver, memory, query; nothing else listens. JSON is YAML."""
-    return {
-        "service": {
-            "extensions": ["jaeger_storage", "jaeger_query"],
-            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
-            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
-        },
-        "extensions": {
-            "jaeger_storage": {"backends": {"kept": {"memory": {"max_traces": 10_000}}}},
-            "jaeger_query": {
-                "storage": {"traces": "kept"},
-                "http": {"endpoint": query},
-                "grpc": {"endpoint": query_grpc},
-            },
-        },
-        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": otlp}}}},
-        "exporters": {"jaeger_storage_exporter": {"trace_storage": "kept"}},
-    }

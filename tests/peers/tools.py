@@ -1,12 +1,10 @@
 """Tools from elsewhere, installed below build/peers from the lock files beside this module."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -61,53 +59,27 @@ def twisted_python() -> Path:
 
 
 def jaeger_binary() -> Path:
-    """Jaeger, built by a Go toolchain in a copy of its module's source, whose own go.sum pins whatever goes into it.
-
-    Seven minutes of CPU are too many for every run: it is built once and only where CLARION_BUILD_JAEGER asks for it.
-    """
-    folder = PEERS / "jaeger"
-    binary = folder / f"jaeger-{JAEGER_VERSION}"
+    """What `make jaeger` built; the test is skipped where that was not asked for, or cannot be done."""
+    binary = jaeger_path()
     if not binary.exists():
-        if not os.environ.get("CLARION_BUILD_JAEGER"):
-            pytest.skip(
-                "no Jaeger in build/peers/jaeger: set CLARION_BUILD_JAEGER=1 to have it built (seven minutes of CPU)"
-            )
-        go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-        if go is None:
-            skip("Jaeger cannot be built here: there is no Go toolchain")
-        missing = "Jaeger cannot be built here"
-        folder.mkdir(parents=True, exist_ok=True)
-        module = f"github.com/jaegertracing/jaeger@{JAEGER_VERSION}"
-        source = Path(json.loads(_install([str(go), "mod", "download", "-json", module], folder, missing))["Dir"])
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            # The module names replacements, which count in a main module only; the cache of modules is read-only.
-            copy = shutil.copytree(source, Path(work) / "source", copy_function=shutil.copyfile)
-            copy.chmod(0o755)
-            _install(
-                [str(go), "build", "-trimpath", "-ldflags=-s", "-o", f"{binary}.new", "./cmd/jaeger"], copy, missing
-            )
-        Path(f"{binary}.new").rename(binary)
+        pytest.skip("no Jaeger in build/peers/jaeger: make jaeger builds it with a Go toolchain (two minutes of CPU)")
     return binary
 
 
-def _install(command: list[str], folder: Path, missing: str) -> str:
-    """What the command prints; the test is skipped where it fails or takes too long."""
+def jaeger_path() -> Path:
+    """Where the binary is, once it was built."""
+    return PEERS / "jaeger" / f"jaeger-{JAEGER_VERSION}-{_digest([HERE / 'jaeger' / 'main.go'])[:16]}"
+
+
+def _install(command: list[str], folder: Path, missing: str) -> None:
+    """The test is skipped where it fails or takes too long."""
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            timeout=INSTALL_SECONDS,
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "CGO_ENABLED": "0"},
-        )
+        done = subprocess.run(command, cwd=folder, timeout=INSTALL_SECONDS, check=False, capture_output=True, text=True)
     except (OSError, subprocess.TimeoutExpired) as error:
         skip(f"{missing}: {error}")
-        return ""
+        return
     if done.returncode:
         skip(f"{missing}: {done.stderr.strip()[-500:]}")
-    return done.stdout
 
 
 def _digest(sources: list[Path]) -> str:

@@ -14,6 +14,7 @@
 {{- if and (not $v.nats.url) (not $v.nats.existingSecret) }}{{ $faults = append $faults "nats: give url, or existingSecret where the URL holds a password" }}{{ end -}}
 {{- if and $v.nats.url $v.nats.existingSecret }}{{ $faults = append $faults "nats: url and existingSecret exclude each other; set existingSecret: \"\" to use url" }}{{ end -}}
 {{- if contains "@" $v.nats.url }}{{ $faults = append $faults "nats.url: must hold no password; put the URL into a secret and name it in nats.existingSecret" }}{{ end -}}
+{{- if and $v.nats.usersSecret $v.migrations.nats.tlsSecret }}{{ $faults = append $faults "migrations.nats.tlsSecret: migrations do not use the bus with nats.usersSecret" }}{{ end -}}
 {{- if not $v.valkey.existingSecret }}{{ $faults = append $faults "valkey.existingSecret: name the secret with the URL" }}{{ end -}}
 {{- if not $v.keys.existingSecret }}{{ $faults = append $faults "keys.existingSecret: name the secret with kek, token-keys, pepper and link-key" }}{{ end -}}
 
@@ -25,6 +26,10 @@
 
 {{- if and $v.links.enabled (not $v.links.baseUrl) }}{{ $faults = append $faults "links.baseUrl: the tracker's public URL is needed with links.enabled" }}{{ end -}}
 {{- if and $v.bounces.enabled (not $v.links.enabled) }}{{ $faults = append $faults "bounces.enabled: needs links.enabled, whose key signs return paths" }}{{ end -}}
+
+{{- $tracker := include "clarion.daemon" (dict "root" . "name" "tracker") | fromYaml -}}
+{{- if and (get $tracker.settings "CLARION_CONSOLE") (not $v.links.enabled) }}{{ $faults = append $faults "services.tracker.settings.CLARION_CONSOLE: the console needs links.enabled, from whose key that of its sessions is made" }}{{ end -}}
+{{- if and $v.firstKey.enabled $v.sandbox.enabled }}{{ $faults = append $faults "firstKey.enabled: with sandbox.enabled there is an admin key before; NOTES.txt says how to make others" }}{{ end -}}
 
 {{- range $tier := list "accept" "send" "track" -}}
 {{- $value := index $v.priorityClasses $tier -}}

@@ -40,6 +40,9 @@
 {{- if and .facts.nats $values.nats.url (not $values.nats.existingSecret) }}
 {{- $_ := set $env "CLARION_NATS_URL" $values.nats.url }}
 {{- end }}
+{{- if include "clarion.ownUser" . }}
+{{- $_ := set $env "CLARION_NATS_CREDENTIALS_FILE" "/etc/clarion/nats/credentials" }}
+{{- end }}
 {{- range .facts.keys }}
 {{- if include "clarion.usesKey" (dict "root" $.root "key" .) }}
 {{- $_ := set $env (printf "CLARION_%s_FILE" (. | replace "-" "_" | upper)) (printf "/etc/clarion/keys/%s" .) }}
@@ -51,6 +54,9 @@
 {{- $_ := set $env "CLARION_BOUNCE_LISTEN" (printf "%s:2525" $values.listenHost) }}
 {{- $_ := set $env "CLARION_BOUNCE_HOSTNAME" $values.bounces.hostname }}
 {{- end }}
+{{- if and .facts.traces $values.tracing.jaegerUrl }}
+{{- $_ := set $env "CLARION_TRACE_URL" (printf "%s/trace/{trace_id}" (trimSuffix "/" $values.tracing.jaegerUrl)) }}
+{{- end }}
 {{- if and (eq .name "monitor") $values.runbooks.url }}{{- $_ := set $env "CLARION_RUNBOOK_URL" $values.runbooks.url }}{{- end }}
 {{- range $variable, $value := .daemon.settings }}{{- $_ := set $env $variable $value }}{{- end }}
 {{- range $variable, $value := $env }}
@@ -61,6 +67,11 @@
 {{/* A number as people write it: YAML's 10000 must not become 1e+04. */}}
 {{- define "clarion.scalar" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else -}}{{ . }}{{- end -}}
+{{- end }}
+
+{{/* Non-empty if a daemon has a user of its own on the bus. Wants (dict "root" $ "facts" facts). */}}
+{{- define "clarion.ownUser" -}}
+{{- if and .facts.nats .root.Values.nats.usersSecret -}}yes{{- end -}}
 {{- end }}
 
 {{/* Non-empty if a key file is there: the link key is optional. */}}

@@ -192,6 +192,16 @@ async def test_goaway_that_names_our_credentials_stops_the_lane(connect: Connect
     assert (result.outcome, result.code) == (Outcome.CRED, "goaway:InvalidProviderToken")
 
 
+async def test_device_of_an_app_that_the_key_is_not_for_stops_nobody_else(connect: Connect) -> None:
+    provider = await connect(Peer(on_request=lambda stream: stream.respond(400, b'{"reason":"TopicDisallowed"}')))
+    stray = push_message(Address(ios=ApnsDevice(token="f" * 64, bundle_id="com.example.other")))
+
+    ours, other = (await send(provider, messages(1))).only(), (await send(provider, [stray])).only()
+
+    assert (ours.outcome, ours.code) == (Outcome.CRED, "400:TopicDisallowed")
+    assert (other.outcome, other.code) == (Outcome.BAD, "400:TopicDisallowed")
+
+
 async def test_nothing_is_sent_before_the_settings_of_the_peer(connect: Connect) -> None:
     peer = Peer(settings={SettingCodes.MAX_CONCURRENT_STREAMS: 1}, hold_settings=True)
     provider = await connect(peer)

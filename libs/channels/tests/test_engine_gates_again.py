@@ -193,3 +193,30 @@ async def test_while_nobody_can_say_what_rested_is_not_sent(database: Database, 
 
         assert (await b.row(id_))["now"] == DeliveryState.RETRY_WAIT
         assert b.factory.sent == []
+
+
+async def test_test_send_passes_quiet_hours_and_is_asked_for_caps_of_the_app_alone(
+    database: Database, app: App, telemetry: Telemetry
+) -> None:
+    caps = ScriptedCaps()
+    async with bench(database, app, telemetry, caps=caps) as b:
+        whole_app = category_pb.Cap(limit=9, scope=category_pb.CAP_SCOPE_APP)
+        whole_app.window.FromTimedelta(timedelta(days=1))
+        own = category_pb.Cap(limit=3)
+        own.window.FromTimedelta(timedelta(days=1))
+        changed = Category(name="transactional", caps=[own, whole_app])
+        await admin.put_category(b.pool, b.app.app_id, changed)
+        await b.config.refresh()
+        [id_] = await rested(b)
+        address = await b.pool.fetchval("SELECT address FROM ledger.delivery_body WHERE id = $1", id_)
+        b.wishes.answers[id_] = Again(None, address, quiet_until=datetime.now(UTC) + timedelta(minutes=20))
+        await b.pool.execute(
+            """INSERT INTO ledger.test_send (notification_id, app_id)
+               SELECT notification_id, app_id FROM ledger.delivery_work WHERE delivery_id = $1""",
+            id_,
+        )
+
+        await b.send([id_])
+
+        assert (await b.row(id_))["now"] == DeliveryState.SENT
+        assert [[cap.whole_app for cap in query.caps] for query in caps.asked] == [[True]]

@@ -37,6 +37,19 @@ PRIVATE = [
     "64:ff9b::7f00:1",
     "2002:7f00:1::",
     "ff02::1",
+    "168.63.129.16",
+    "192.0.0.192",
+    "192.88.99.1",
+    "fec0::1",
+    "::7f00:1",
+    "::8.8.8.8",
+    "::ffff:0:7f00:1",
+    "64:ff9b:1::7f00:1",
+    "2002:808:808::1",
+    "2001:0:4136:e378:8000:63bf:80ff:fffe",
+    "5f00::1",
+    "100::1",
+    "4000::1",
 ]
 
 
@@ -70,6 +83,8 @@ def test_https_of_a_public_host_passes(url: str, target: Target) -> None:
             "localhost",
             "a.localhost",
             "printer.local",
+            "localhost.localdomain",
+            "files.private",
             "db.internal",
             "router.lan",
             "1.0.0.127.in-addr.arpa",

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 
 import pytest
 from google.protobuf.json_format import ParseDict
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion.template.v1.variable_pb2 import Variable, VariableType
-from clarion_channels.template_data import MAX_FAULTS, faults_of
+from clarion_channels.template_data import MAX_FAULTS, faults_of, holds_nul
 
 STRING, NUMBER, BOOLEAN, DATETIME, LIST, OBJECT, URL = (
     VariableType.VARIABLE_TYPE_STRING,
@@ -136,3 +137,22 @@ def test_any_value_is_judged(value: object, kind: VariableType.ValueType) -> Non
 
     assert len(faults) <= 1
     assert all(fault.startswith("v must be ") for fault in faults)
+
+
+def texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield from (name, *texts(inner))
+    for inner in value if isinstance(value, list) else ():
+        yield from texts(inner)
+
+
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=4))
+def test_nul_is_found_in_texts_and_names_however_deep(value: dict[str, object]) -> None:
+    assert holds_nul(ParseDict(value, Struct())) == any("\0" in text for text in texts(value))
+
+
+@pytest.mark.parametrize("value", [0.0, 256.0, {"a": [0.0, {"b": "x"}]}, None])
+def test_bytes_of_zero_in_numbers_are_no_nul(value: object) -> None:
+    assert not holds_nul(ParseDict({"v": value}, Struct()))

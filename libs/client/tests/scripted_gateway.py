@@ -87,6 +87,9 @@ class Gateway:
         self.metadata: list[dict[str, str]] = []
         self.before_batch: Callable[[pb.SendBatchRequest], Awaitable[None]] | None = None
         self.item_error: Callable[[pb.Notification], status_pb2.Status | None] = lambda item: None
+        self.upserts: list[list[str]] = []
+        self.before_upsert: Callable[[list[str]], Awaitable[None]] | None = None
+        self.recipient_error: Callable[[str], status_pb2.Status | None] = lambda recipient_id: None
         self.streamed: list[str] = []
         self.stream_cuts: deque[int] = deque()
         self.may_answer = asyncio.Event()
@@ -247,9 +250,18 @@ class Recipients(recipient_service_pb2_grpc.RecipientServiceServicer):
     async def UpsertRecipients(
         self, request: recipient_service_pb2.UpsertRecipientsRequest, context: Context
     ) -> recipient_service_pb2.UpsertRecipientsResponse:
-        await self._gateway.admit(request, context)
-        stored = recipient_service_pb2.UpsertResult(stored=recipient_service_pb2.UpsertRecipientResponse(created=True))
-        return recipient_service_pb2.UpsertRecipientsResponse(results=[stored] * len(request.recipients))
+        gateway = self._gateway
+        await gateway.admit(request, context)
+        ids = [recipient.recipient_id for recipient in request.recipients]
+        if gateway.before_upsert is not None:
+            await gateway.before_upsert(ids)
+        gateway.upserts.append(ids)
+        response = recipient_service_pb2.UpsertRecipientsResponse()
+        for id_ in ids:
+            error = gateway.recipient_error(id_)
+            stored = recipient_service_pb2.UpsertRecipientResponse(created=True, address_ids=[id_])
+            response.results.add(error=error, stored=None if error is not None else stored)
+        return response
 
     async def UpsertRecipient(self, request: Message, context: Context) -> Never:
         await unscripted(context)

@@ -8,7 +8,16 @@ import grpc
 import pytest
 
 from clarion.notification.v1 import notification_service_pb2 as pb
-from clarion_client import AsyncClient, ClarionError, InvalidArgument, Notification, Recipient, Sent, Unavailable
+from clarion_client import (
+    AsyncClient,
+    ClarionError,
+    InvalidArgument,
+    Notification,
+    Recipient,
+    Sent,
+    Unavailable,
+    UpsertOutcome,
+)
 from clarion_client._batches import Packer, encoded_size
 
 from .scripted_gateway import UNAVAILABLE, Gateway, status
@@ -73,7 +82,7 @@ def test_size_of_an_item_is_counted_exactly(size: int) -> None:
 
 def test_packer_fills_a_batch_to_the_last_byte() -> None:
     item = heavy(1, 100)
-    packer = Packer(max_bytes=3 * encoded_size(item))
+    packer = Packer[pb.Notification](max_bytes=3 * encoded_size(item))
 
     assert [packer.add(item) for _ in range(3)] == [None, None, None]
     assert packer.add(item) == [item, item, item]
@@ -136,6 +145,122 @@ async def test_source_is_read_no_further_than_the_batches_in_flight(client: Asyn
 
     assert read_ahead <= 3_001
     assert len(gateway.batches) <= 3
+
+
+def person(number: int, locale: str = "") -> Recipient:
+    return Recipient(recipient_id=f"u{number}", locale=locale)
+
+
+def told(outcomes: list[UpsertOutcome]) -> list[str]:
+    """Ids in the order of their outcomes; the scripted gateway gives them as address ids."""
+    return ["!" if isinstance(outcome, ClarionError) else outcome.address_ids[0] for outcome in outcomes]
+
+
+async def test_import_gives_outcomes_in_order_from_batches_of_five_hundred(
+    client: AsyncClient, gateway: Gateway
+) -> None:
+    second_answered = asyncio.Event()
+
+    async def answer_second_first(ids: list[str]) -> None:
+        if ids[0] == "u0":
+            await second_answered.wait()
+        else:
+            second_answered.set()
+
+    gateway.before_upsert = answer_second_first
+
+    outcomes = [outcome async for outcome in client.recipients.import_many(person(n) for n in range(1_100))]
+
+    assert told(outcomes) == [f"u{n}" for n in range(1_100)]
+    assert sorted(len(ids) for ids in gateway.upserts) == [100, 500, 500]
+
+
+async def test_import_takes_any_source_and_reads_it_no_further_than_the_batches_in_flight(
+    client: AsyncClient, gateway: Gateway
+) -> None:
+    taken = 0
+    may_answer = asyncio.Event()
+
+    async def wait(ids: list[str]) -> None:
+        await may_answer.wait()
+
+    async def source() -> AsyncIterator[Recipient]:
+        nonlocal taken
+        for number in range(10_000):
+            taken += 1
+            yield person(number)
+
+    gateway.before_upsert = wait
+    async with aclosing(client.recipients.import_many(source(), batches_in_flight=2)) as outcomes:
+        first = asyncio.ensure_future(anext(outcomes))
+        await gateway.wait_for_requests(2)
+        read_ahead = taken
+        may_answer.set()
+        await first
+
+    assert read_ahead <= 1_501
+
+
+async def test_changes_of_one_recipient_are_made_in_their_order(client: AsyncClient, gateway: Gateway) -> None:
+    first_may_end = asyncio.Event()
+    begun: list[list[str]] = []
+
+    async def hold_the_first(ids: list[str]) -> None:
+        begun.append(ids)
+        if len(begun) == 1:
+            await first_may_end.wait()
+
+    gateway.before_upsert = hold_the_first
+    people = [person(0, "en"), person(1), person(0, "ko"), person(2)]
+    importing = asyncio.ensure_future(collected(client.recipients.import_many(people)))
+    await gateway.wait_for_requests(1)
+    at_first = list(begun)
+    first_may_end.set()
+
+    assert told(await importing) == ["u0", "u1", "u0", "u2"]
+    assert at_first == [["u0", "u1"]]
+    assert gateway.upserts == [["u0", "u1"], ["u0", "u2"]]
+
+
+async def collected(outcomes: AsyncIterator[UpsertOutcome]) -> list[UpsertOutcome]:
+    return [outcome async for outcome in outcomes]
+
+
+async def test_import_goes_on_behind_a_bad_recipient_and_a_failed_batch(client: AsyncClient, gateway: Gateway) -> None:
+    refusal = status(grpc.StatusCode.INVALID_ARGUMENT, "no", reason="INVALID_FIELD", faults=[("country", "unknown")])
+    gateway.recipient_error = lambda id_: refusal if id_ == "u1" else None
+    gateway.steps.extend([UNAVAILABLE] * 4)
+
+    outcomes = [
+        outcome async for outcome in client.recipients.import_many((person(n) for n in range(502)), batches_in_flight=1)
+    ]
+    again = [outcome async for outcome in client.recipients.import_many([person(0), person(1)])]
+
+    assert [type(outcome) for outcome in outcomes[:500]] == [Unavailable] * 500
+    assert told(outcomes[500:]) == ["u500", "u501"]
+    assert [type(outcome) for outcome in again[1:]] == [InvalidArgument]
+
+
+async def test_import_repeats_a_batch_that_was_lost_on_the_way(client: AsyncClient, gateway: Gateway) -> None:
+    gateway.steps.extend([UNAVAILABLE] * 2)
+
+    outcomes = [outcome async for outcome in client.recipients.import_many([person(0)])]
+
+    assert told(outcomes) == ["u0"]
+    assert len(gateway.requests) == 3
+
+
+async def test_import_with_no_batch_in_flight_is_refused(client: AsyncClient) -> None:
+    with pytest.raises(ValueError, match="batches_in_flight"):
+        await anext(client.recipients.import_many([person(0)], batches_in_flight=0))
+
+
+def test_packer_keeps_one_key_to_a_batch() -> None:
+    packer = Packer[pb.Notification](max_bytes=1 << 20, key=lambda item: item.event_id)
+    one, other = heavy(1, 1), heavy(2, 1)
+
+    assert [packer.add(item) for item in (one, other, one)] == [None, None, [one, other]]
+    assert packer.rest() == [one]
 
 
 async def test_recipients_are_stored_five_hundred_at_a_time_with_progress(

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import grpc
@@ -13,10 +14,12 @@ import pytest
 
 from clarion_client import (
     Cancelled,
+    ClarionError,
     Client,
     DeadlineExceeded,
     InvalidArgument,
     Notification,
+    Recipient,
     RetryPolicy,
     Sent,
     Unavailable,
@@ -106,6 +109,33 @@ async def test_sync_bulk_keeps_the_order(sync_client: Client, gateway: Gateway) 
 
     assert [outcome.event_id for outcome in outcomes] == [f"e{n}" for n in range(2_100)]
     assert sorted(len(batch.notifications) for batch in gateway.batches) == [100, 1_000, 1_000]
+
+
+async def test_sync_import_keeps_the_order_and_reads_its_source_as_it_goes(
+    sync_client: Client, gateway: Gateway
+) -> None:
+    def people() -> Iterator[Recipient]:
+        for number in range(1_100):
+            yield Recipient(recipient_id=f"u{number}")
+        yield Recipient(recipient_id="u0")
+
+    outcomes = await asyncio.to_thread(lambda: list(sync_client.recipients.import_many(people(), batches_in_flight=2)))
+
+    ids = [outcome.address_ids[0] for outcome in outcomes if not isinstance(outcome, ClarionError)]
+    assert ids == [*(f"u{number}" for number in range(1_100)), "u0"]
+    assert sorted(len(batch) for batch in gateway.upserts) == [101, 500, 500]
+
+
+async def test_sync_import_that_is_stopped_early_leaves_nothing_behind(sync_client: Client, gateway: Gateway) -> None:
+    def first() -> str:
+        with closing(
+            sync_client.recipients.import_many(Recipient(recipient_id=f"u{n}") for n in range(10_000))
+        ) as all_:
+            outcome = next(all_)
+        return "" if isinstance(outcome, ClarionError) else outcome.address_ids[0]
+
+    assert await asyncio.to_thread(first) == "u0"
+    assert len(gateway.upserts) <= 5
 
 
 async def test_sync_list_gives_every_page(sync_client: Client) -> None:

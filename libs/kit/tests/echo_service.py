@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from clarion_kit.bus import BusUnavailable
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
@@ -15,18 +16,25 @@ SERVICE = "test.v1.Echo"
 KINDS = ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
 
 
+def parsed(request: bytes) -> bytes:
+    """As a generated parser does."""
+    if request == b"garbled":
+        raise DecodeError("the parser's own words")
+    return request
+
+
 class Echo(grpc.GenericRpcHandler):
-    """`b"caller"` answers who calls; `b"wait"` waits until `release` is set."""
+    """`b"caller"` answers who calls; `b"garbled"` is no message; `b"wait"` waits until `release` is set."""
 
     def __init__(self, service: str = SERVICE) -> None:
         self.release = asyncio.Event()
         self.waiting = asyncio.Event()
         self.ended = asyncio.Event()
         self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            f"/{service}/UnaryUnary": grpc.unary_unary_rpc_method_handler(self._unary_unary),
-            f"/{service}/UnaryStream": grpc.unary_stream_rpc_method_handler(self._unary_stream),
-            f"/{service}/StreamUnary": grpc.stream_unary_rpc_method_handler(self._stream_unary),
-            f"/{service}/StreamStream": grpc.stream_stream_rpc_method_handler(self._stream_stream),
+            f"/{service}/UnaryUnary": grpc.unary_unary_rpc_method_handler(self._unary_unary, parsed),
+            f"/{service}/UnaryStream": grpc.unary_stream_rpc_method_handler(self._unary_stream, parsed),
+            f"/{service}/StreamUnary": grpc.stream_unary_rpc_method_handler(self._stream_unary, parsed),
+            f"/{service}/StreamStream": grpc.stream_stream_rpc_method_handler(self._stream_stream, parsed),
         }
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -39,6 +47,8 @@ class Echo(grpc.GenericRpcHandler):
         match request:
             case b"refuse":
                 raise DomainError(ErrorReason.NAME_TAKEN, "there is one", metadata={"name": "shop"})
+            case b"unknown":
+                raise DomainError(ErrorReason.UNAUTHENTICATED, "not authenticated")
             case b"fields":
                 raise invalid_fields([FieldFault("a.b", "required"), FieldFault("c", "is odd")])
             case b"break":

@@ -157,6 +157,24 @@ async def test_stranger_is_refused_before_the_handler(channel: grpc.aio.Channel,
     assert (error.code(), info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_request_that_is_no_message_is_refused_and_not_logged(
+    channel: grpc.aio.Channel, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error, info, _ = await refusal(channel, kind, b"garbled")
+
+    assert (error.code(), info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert "the parser's own words" not in f"{error.details()} {info}"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_stranger_does_not_learn_that_the_request_is_no_message(channel: grpc.aio.Channel, kind: str) -> None:
+    error, info, _ = await refusal(channel, kind, b"garbled", metadata=(("who", "stranger"),))
+
+    assert (error.code(), info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+
+
 async def test_deadline_that_cannot_be_kept_is_refused_by_name(
     channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +197,9 @@ async def test_error_of_a_sampled_call_names_its_trace(echo: Echo) -> None:
     async with serving_traced(echo, 1.0, InMemorySpanExporter()) as (_, channel):
         _, traced, _ = await refusal(channel, "UnaryUnary", b"refuse", metadata=(("traceparent", A),))
         _, untraced, _ = await refusal(channel, "UnaryUnary", b"refuse", metadata=(("traceparent", UNSAMPLED),))
+        _, stranger, _ = await refusal(channel, "UnaryUnary", b"unknown", metadata=(("traceparent", A),))
 
+    assert "trace_id" not in stranger.metadata
     assert traced.metadata["trace_id"] == A[3:35]
     assert "trace_id" not in untraced.metadata
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hpack import Encoder
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
@@ -88,6 +89,16 @@ def test_log_lines_hide_them_as_arguments_extras_and_errors(tmp_path: Path, outp
     assert len([json.loads(line) for line in output.getvalue().splitlines()]) == 2 * len(held)
     assert TOLD not in output.getvalue()
     assert CANARY.hex() not in output.getvalue()
+
+
+def test_what_libraries_tell_below_info_is_left_out(output: io.StringIO) -> None:
+    """HTTP/2's header compression tells every header it encodes."""
+    Encoder().encode([(b"authorization", f"bearer {TOLD}".encode())])
+    logging.getLogger("clarion_planner.planning").debug("planned %d", 7)
+    logging.getLogger("library").debug("carries %s", TOLD)
+    logging.getLogger("library").info("ready")
+
+    assert [json.loads(line)["message"] for line in output.getvalue().splitlines()] == ["planned 7", "ready"]
 
 
 async def test_spans_tell_the_type_of_an_error_and_not_its_text() -> None:

@@ -11,9 +11,9 @@ from clarion_testkit.plugin import Database
 
 _EMPTY = """
 DELETE FROM ledger.attempt; DELETE FROM ledger.event; DELETE FROM ledger.dead_letter;
-DELETE FROM ledger.delivery_work; DELETE FROM ledger.plan_work; DELETE FROM ledger.schedule;
+DELETE FROM ledger.delivery_work; DELETE FROM ledger.sms_charge; DELETE FROM ledger.plan_work; DELETE FROM ledger.schedule;
 DELETE FROM ledger.delivery_body; DELETE FROM ledger.delivery; DELETE FROM ledger.notification_body;
-DELETE FROM ledger.notification; DELETE FROM ledger.event_key;
+DELETE FROM ledger.notification; DELETE FROM ledger.event_key; DELETE FROM ledger.test_send;
 DELETE FROM ledger.digest; DELETE FROM ledger.stream_seen; DELETE FROM ledger.lease; DELETE FROM ledger.frame;
 DELETE FROM ledger.receipt_tally; DELETE FROM ledger.lane_quality; DELETE FROM tracking.segment;
 DELETE FROM ledger.lane_stop; DELETE FROM ledger.broadcast; DELETE FROM ledger.recurring; DELETE FROM preference.recipient;

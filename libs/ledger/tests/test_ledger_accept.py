@@ -103,3 +103,26 @@ async def test_scheduled_notification_rests_and_carries_its_due_time_in_its_id(d
     assert abs(timestamp_ms(accepted(result).notification_id) - due.timestamp() * 1000) < 5_000
     assert await database.pool.fetchval("SELECT count(*) FROM ledger.notification") == 0
     assert await database.pool.fetchval("SELECT count(*) FROM ledger.schedule") == 1
+
+
+async def test_test_sends_are_marked_in_the_same_transaction_and_nothing_else_is(database: Database, app: App) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    tests = [replace(item(app, "e1"), test=True), replace(item(app, "e2", deliver_at=later), test=True)]
+    results = await accept(database.pool, [item(app, "e0"), *tests])
+    again = await accept(database.pool, [item(app, "e3"), tests[0]])
+
+    ids = [accepted(result).notification_id for result in results]
+    marked = await database.pool.fetch("SELECT notification_id, app_id FROM ledger.test_send")
+    assert {(row["notification_id"], row["app_id"]) for row in marked} == {(id_, app.app_id) for id_ in ids[1:]}
+    assert accepted(again[1]).notification_id == ids[1]
+
+
+async def test_bad_item_beside_a_test_send_fails_alone(database: Database, app: App) -> None:
+    bad = item(app, "nul\0")
+
+    refused, taken = await accept(database.pool, [bad, replace(item(app, "e1"), test=True)])
+
+    assert isinstance(refused, DataError)
+    assert (
+        await database.pool.fetchval("SELECT notification_id FROM ledger.test_send") == accepted(taken).notification_id
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import KeyWrapper
-from clarion_ledger import admin, app_keys
+from clarion_ledger import admin, app_keys, db
 from clarion_ledger.app_keys import KeyLimits, Proven, Standing
 from clarion_ledger.bootstrap import AlreadyBootstrapped, bootstrap
 from clarion_testkit.plugin import App, Database
@@ -219,6 +219,22 @@ async def test_first_admin_key_is_made_once(database: Database, kek: KeyWrapper)
     proven = await app_keys.authenticate(database.pool, PEPPER, key.app_key, secret)
     assert proven == Proven(key, 1)
     assert key.scopes == {"admin"}
+
+
+async def test_first_admin_key_that_could_not_be_put_away_was_never_made(database: Database, kek: KeyWrapper) -> None:
+    kept: list[tuple[str, str]] = []
+
+    async def away(key: app_keys.KeyRow, secret: str) -> None:
+        raise ConnectionRefusedError
+
+    async def keep(key: app_keys.KeyRow, secret: str) -> None:
+        kept.append((key.app_key, secret))
+
+    with pytest.raises((ConnectionRefusedError, db.LedgerUnavailable)):
+        await bootstrap(database.pool, kek, PEPPER, "operators", away)
+    key, secret = await bootstrap(database.pool, kek, PEPPER, "operators", keep)
+
+    assert kept == [(key.app_key, secret)]
 
 
 async def test_admin_key_that_was_revoked_is_an_admin_key_that_was(

@@ -193,6 +193,10 @@ CORRUPTIONS = {
         f"UPDATE ledger.attempt SET provider_message_id = 'x' WHERE delivery_id = {SENT}",
         {"sent_without_attempt"},
     ),
+    "charge kept": (
+        f"INSERT INTO ledger.sms_charge (delivery_id, generation, budget_id, app_id, segments) SELECT id, 1, 1, 1, 1 FROM {SENT}",
+        {"charge_of_what_ended"},
+    ),
     "body deleted": (f"DELETE FROM ledger.delivery_body WHERE id = {READY}", {"in_flight_without_body"}),
     "enqueued nowhere": (
         f"UPDATE ledger.delivery_work SET enqueued_at = NULL WHERE delivery_id = {ENQUEUED}",

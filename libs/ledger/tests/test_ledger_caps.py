@@ -57,6 +57,22 @@ def test_a_moment_is_within_its_period_and_the_next_one_begins_at_its_end(
     assert before == first
 
 
+@given(ZONES, MOMENTS, st.sampled_from(CapPeriod), st.timedeltas(timedelta(0), timedelta(days=70)))
+def test_periods_part_time_without_a_gap_or_an_overlap(
+    zone_name: str, begin: datetime, period: CapPeriod, later: timedelta
+) -> None:
+    """Walked one after the other, each begins where the last one ended; whatever moment is asked for is of the one it lies in."""
+    zone = ZoneInfo(zone_name)
+    moment = begin + later
+    first, ends_at = period_bounds(period, zone, begin)
+    while ends_at <= moment:
+        before = first
+        first, ends_at = period_bounds(period, zone, ends_at)
+        assert first > before
+
+    assert period_bounds(period, zone, moment) == (first, ends_at)
+
+
 @given(ZONES, MOMENTS, st.sampled_from(CapPeriod))
 def test_set_of_a_period_outlives_it_within_what_the_limiter_takes(
     zone_name: str, now: datetime, period: CapPeriod
@@ -122,7 +138,24 @@ def test_cap_that_is_named_twice_counts_once() -> None:
 def test_cap_is_near_from_four_fifths_on(remaining: int, near: str) -> None:
     limits = limits_of(query(Cap(None, 10, DAY)), NOON, shadow=False)
 
-    assert (near in near_limit(limits, remaining)) if near else near_limit(limits, remaining) == ""
+    assert (near in near_limit(limits, [remaining])) if near else near_limit(limits, [remaining]) == ""
+
+
+def test_every_cap_that_is_near_is_told_and_the_window_of_a_content_is_none() -> None:
+    dedupe = Dedupe(b"a" * 16, b"d" * 32, timedelta(hours=1))
+    week = Cap(None, 100, 7 * DAY)
+    limits = limits_of(query(Cap(None, 3, DAY), week, dedupe=dedupe), NOON, shadow=False)
+
+    assert [limit.duplicate for limit in limits] == [True, False, False]
+    assert near_limit(limits, [0, 2, 20]) == limits[2].rule
+    assert near_limit(limits, [0, 0, 20]) == f"{limits[1].rule}; {limits[2].rule}"
+    assert near_limit(limits, [0, 2, 21]) == ""
+
+
+def test_limiter_that_does_not_tell_of_each_cap_leaves_open_which_is_near() -> None:
+    limits = limits_of(query(Cap(None, 3, DAY), Cap(None, 100, 7 * DAY)), NOON, shadow=False)
+
+    assert near_limit(limits, []) == ""
 
 
 def test_calendar_period_has_room_when_it_ends_whatever_slides() -> None:

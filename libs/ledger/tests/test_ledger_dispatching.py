@@ -340,8 +340,8 @@ async def know(pool: Pool, app: App, *, revision: int, planned_ago: timedelta) -
 
 @pytest.mark.parametrize(
     ("revision", "planned_ago", "said"),
-    [(5, 2.0, False), (6, 2.0, True), (6, 0.0, False)],
-    ids=["same revision", "newer revision", "fresh plan"],
+    [(5, 2.0, False), (6, 2.0, True), (6, 0.5, True), (6, -60.0, False)],
+    ids=["same revision", "newer revision", "plan of half a second", "fresh plan"],
 )
 async def test_claim_says_that_the_recipient_changed_after_the_plan(
     database: Database, app: App, revision: int, planned_ago: float, said: bool

@@ -1,5 +1,6 @@
 """Reading against a real Postgres."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -147,3 +148,19 @@ async def test_mail_frame_is_read_by_its_digest(database: Database) -> None:
     async with connection(database.pool) as db:
         assert await reading.frame(db, b"d" * 32) == b"frame"
         assert await reading.frame(db, b"e" * 32) is None
+
+
+async def test_test_sends_are_marked_in_both_listings_and_when_shown(database: Database, app: App) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    items = [
+        item(app, "e0"),
+        replace(item(app, "e1"), test=True),
+        replace(item(app, "e2", deliver_at=later), test=True),
+    ]
+    ids = [accepted(result).notification_id for result in await accept(database.pool, items)]
+
+    listed = await reading.page(database.pool, app.app_id, size=10, before=reading.MAX_UUID, since=FIRST)
+    shown = [await reading.whole(database.pool, app.app_id, id_) for id_ in ids]
+
+    assert {row.event_id: row.test for row in listed} == {"e0": False, "e1": True, "e2": True}
+    assert [whole.notification.test for whole in shown if whole] == [False, True, True]

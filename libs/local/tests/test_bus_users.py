@@ -16,6 +16,8 @@ from clarion_kit.settings import Common, load
 from clarion_kit.subjects import Lane, Stream, Subjects, all_lanes, dispatch_lanes, plan_lane
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Channel, Priority
+from clarion_local.cli import lanes
+from clarion_local.cli.failures import UsageFault
 from clarion_local.servers.nats import NatsOptions, NatsServer, bus_users
 
 SUBJECTS = Subjects()
@@ -195,3 +197,27 @@ async def test_credentials_may_come_from_a_file(server: NatsServer, telemetry: T
     }
     async with JetStreamBus.for_daemon("gateway", load(Common, env), telemetry) as bus:
         await bus.ping()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("by_file", [False, True])
+async def test_operator_looks_with_a_daemons_user(
+    server: NatsServer, telemetry: Telemetry, tmp_path: Path, by_file: bool
+) -> None:
+    async with bus_of(server, "scheduler", telemetry) as scheduler:
+        await scheduler.ensure_topology()
+    file = tmp_path / "monitor"
+    file.write_text("monitor:password-of-monitor")
+    url, env = server.url("monitor"), dict[str, str]()
+    if by_file:
+        url, env = f"nats://127.0.0.1:{server.port}", {"CLARION_NATS_CREDENTIALS_FILE": str(file)}
+
+    async with lanes.bus_of(url, env) as bus:
+        assert (await bus.depth(plan_lane(Priority.URGENT))).pending == 0
+
+
+async def test_operators_faulty_password_file_is_a_fault_of_usage(tmp_path: Path) -> None:
+    (tmp_path / "monitor").write_text("monitor")
+    with pytest.raises(UsageFault, match="CLARION_NATS_CREDENTIALS_FILE"):
+        async with lanes.bus_of("nats://127.0.0.1:9", {"CLARION_NATS_CREDENTIALS_FILE": str(tmp_path / "monitor")}):
+            pass

@@ -57,6 +57,7 @@ class Gateway(
     def __init__(self) -> None:
         self.sent: list[pb.Notification] = []
         self.upserts: list[list[str]] = []
+        self.may_import = True
         self.moves: list[pb.RescheduleRequest] = []
         self.looks = 0
         self.lists: list[pb.ListRequest] = []
@@ -118,6 +119,8 @@ class Gateway(
     def UpsertRecipients(
         self, request: recipient_service_pb2.UpsertRecipientsRequest, context: Context
     ) -> recipient_service_pb2.UpsertRecipientsResponse:
+        if not self.may_import:
+            abort(context, grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING", "the token lacks the scope")
         self.upserts.append([recipient.recipient_id for recipient in request.recipients])
         answer = recipient_service_pb2.UpsertRecipientsResponse()
         for recipient in request.recipients:
@@ -389,7 +392,16 @@ def test_import_never_asks_for_more_than_a_call_takes(stack: Path, gateway: Gate
 
     clarion(stack, "recipients", "import", "-", text=text)
 
-    assert [len(ids) for ids in gateway.upserts] == [500, 500, 100]
+    assert sorted(len(ids) for ids in gateway.upserts) == [100, 500, 500]
+
+
+def test_import_stops_where_a_call_fails_and_says_how_far_it_came(stack: Path, gateway: Gateway) -> None:
+    gateway.may_import = False
+
+    result = clarion(stack, "recipients", "import", "-", text='{"recipient_id": "u1"}\n')
+
+    assert result.exit_code != 0
+    assert "stopped after line 0: 0 stored (0 new), 0 bad" in result.stderr
 
 
 def test_same_recipient_twice_is_stored_twice_in_order(stack: Path, gateway: Gateway) -> None:

@@ -64,6 +64,8 @@ async def test_key_encryption_key_is_replaced_and_the_old_one_dropped(given: Giv
     assert "error" in refused
     assert rotated == {"active": "k2", "wrapped": 2, "data_keys_under": {"k2": 2}}
     assert dropped == {"dropped": "k1"}
+    acts = await given.database.pool.fetch("SELECT act FROM ledger.audit_log WHERE seq > 1 ORDER BY seq")
+    assert [row["act"] for row in acts] == ["AddKeyEncryptionKey", "WrapDataKeys", "DropKeyEncryptionKey"]
     assert set(json.loads(given.kek_file.read_text())["keys"]) == {"k2"}
 
 

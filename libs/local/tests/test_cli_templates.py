@@ -42,6 +42,7 @@ class Gateway(
         self.asked: list[pb.PutTemplateRequest | pb.LintTemplateRequest | pb.ArchiveTemplateRequest] = []
         self.partials: list[pb.Partial] = []
         self.sent: list[notification_service_pb2.Notification] = []
+        self.used_by: list[pb.TemplateUse] = []
 
     def IssueToken(
         self, request: auth_service_pb2.IssueTokenRequest, context: Context
@@ -60,7 +61,7 @@ class Gateway(
 
     def ArchiveTemplate(self, request: pb.ArchiveTemplateRequest, context: Context) -> pb.ArchiveTemplateResponse:
         self.asked.append(request)
-        return pb.ArchiveTemplateResponse()
+        return pb.ArchiveTemplateResponse(used_by=self.used_by)
 
     def GetTemplate(self, request: pb.GetTemplateRequest, context: Context) -> pb.GetTemplateResponse:
         template = json_format.ParseDict(TEMPLATE, pb.Template())
@@ -159,6 +160,21 @@ def test_versions_say_who_stored_and_published_them(stack: Path) -> None:
     assert "ck_b" in shown.stdout
 
 
+def test_archive_names_who_goes_on_sending_the_template(stack: Path, gateway: Gateway) -> None:
+    gateway.used_by = [pb.TemplateUse(schedule="daily", paused=True), pb.TemplateUse(broadcast_id="b-1")]
+
+    shown = clarion(stack, "templates", "archive", "welcome")
+    as_json = clarion(stack, "templates", "archive", "welcome", "--json")
+
+    assert shown.stdout == "welcome is archived\n"
+    assert [line.strip() for line in shown.stderr.splitlines()] == [
+        "welcome is still sent by:",
+        "schedule daily (paused)",
+        "broadcast b-1",
+    ]
+    assert json.loads(as_json.stdout)["used_by"][0] == {"schedule": "daily", "paused": True}
+
+
 def test_archive_and_restore(stack: Path, gateway: Gateway) -> None:
     codes = [clarion(stack, "templates", command, "welcome").exit_code for command in ("archive", "restore")]
 
@@ -190,6 +206,7 @@ def test_a_test_sends_the_newest_version_with_its_samples(stack: Path, gateway: 
         {"name": "Ann", "n": 1},
     )
     assert sent.event_id.startswith("test-")
+    assert sent.test
     assert list(sent.recipient_ids) == ["me"]
 
 

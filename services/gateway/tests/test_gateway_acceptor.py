@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from clarion_gateway.acceptor import Acceptor
+from clarion_gateway.acceptor import MOST_OF_QUEUE, Acceptor
 from clarion_kit.bus import JetStreamBus
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.subjects import plan_lane, plan_lanes
@@ -21,7 +22,7 @@ from clarion_ledger.runway import Runway
 from clarion_testkit.depth import waiting
 from clarion_testkit.plugin import App, Database
 
-QUEUE = 300
+QUEUE = 400
 
 
 @pytest_asyncio.fixture
@@ -67,19 +68,41 @@ async def test_sends_that_gathered_share_commits_up_to_the_batch(
     assert commits(telemetry) == 3
 
 
-async def test_full_queue_is_refused_and_keeps_what_waits(acceptor: Acceptor, app: App) -> None:
-    waiting = asyncio.create_task(acceptor.accept([item(app) for _ in range(QUEUE)]))  # noqa: RUF006  # awaited below
+async def test_app_that_fills_its_share_of_the_queue_is_refused_and_keeps_what_waits(
+    acceptor: Acceptor, app: App
+) -> None:
+    share = int(QUEUE * MOST_OF_QUEUE)
+    waiting = asyncio.create_task(acceptor.accept([item(app) for _ in range(share)]))  # noqa: RUF006  # awaited below
     await asyncio.sleep(0)
 
     with pytest.raises(DomainError) as refused:
         await acceptor.accept([item(app)])
+    other = asyncio.create_task(acceptor.accept([replace(item(app), app_id=app.app_id + 1)]))
+    await asyncio.sleep(0)
+    assert not other.done(), "another app's call found room"
+    other.cancel()
     async with acceptor.running(), asyncio.timeout(10):
         results = await waiting
         [after] = await acceptor.accept([item(app)])
 
     assert refused.value.reason is ErrorReason.OVERLOADED
-    assert len(results) == QUEUE
+    assert len(results) == share
     assert isinstance(after, Accepted)
+
+
+async def test_full_queue_refuses_everybody(acceptor: Acceptor, app: App) -> None:
+    calls = [
+        asyncio.create_task(acceptor.accept([replace(item(app), app_id=app_id) for _ in range(QUEUE // 4)]))
+        for app_id in (1, 2, 3, 4)
+    ]
+    await asyncio.sleep(0)
+
+    with pytest.raises(DomainError) as refused:
+        await acceptor.accept([item(app)])
+    for call in calls:
+        call.cancel()
+
+    assert refused.value.reason is ErrorReason.OVERLOADED
 
 
 async def test_caller_that_gave_up_disturbs_nobody(acceptor: Acceptor, app: App) -> None:

@@ -10,8 +10,10 @@ import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
 
+from clarion.notification.v1 import notification_service_pb2_grpc as notification_grpc
 from clarion.recipient.v1 import recipient_service_pb2 as recipient
 from clarion.recipient.v1 import recipient_service_pb2_grpc as recipient_grpc
+from clarion_gateway.open_streams import MAX_SENDING_PER_KEY
 from clarion_kit.keyfiles import TokenKeys
 from clarion_kit.sealing import KeyWrapper
 from clarion_ledger.db import Pool
@@ -98,6 +100,22 @@ async def stream_that_waits(*ids: str) -> AsyncIterator[recipient.ImportRecipien
     async for request in stream(*ids):
         yield request
     await asyncio.Event().wait()
+
+
+async def test_key_has_a_bounded_number_of_open_streams_of_requests(importing: tuple[Gateway, Importing]) -> None:
+    gateway, _ = importing
+    client, other = await gateway.app(), await gateway.app()
+    stub = recipient_grpc.RecipientServiceStub(gateway.channel)
+    calls = [stub.ImportRecipients(stream_that_waits(), metadata=client.auth) for _ in range(MAX_SENDING_PER_KEY)]
+    sending = notification_grpc.NotificationServiceStub(gateway.channel)
+
+    refused = await refusal(sending.SendStream(metadata=client.auth).read())
+    elsewhere = await stub.ImportRecipients(stream("a"), metadata=other.auth)
+    for call in calls:
+        call.cancel()
+
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert elsewhere.stored == 1
 
 
 async def test_error_in_the_middle_of_a_stream_passes(importing: tuple[Gateway, Importing]) -> None:

@@ -129,6 +129,16 @@ async def test_trace_of_the_caller_is_shown(gateway: Gateway) -> None:
     assert (await client.get(sent.notification_id)).notification.trace_id == trace_id
 
 
+async def test_test_send_is_marked_when_shown_and_listed(gateway: Gateway) -> None:
+    client = await gateway.app("send:*", "template:write", "status:read")
+    plain, tried = [(await client.send(notification(test=test))).notification_id for test in (False, True)]
+
+    answer = await listed(client)
+
+    assert (await client.get(tried)).notification.test
+    assert {view.notification_id: view.test for view in answer.notifications} == {plain: False, tried: True}
+
+
 async def test_what_belongs_to_another_app_is_not_found(gateway: Gateway) -> None:
     owner, stranger = await gateway.app(), await gateway.app()
     item = notification()

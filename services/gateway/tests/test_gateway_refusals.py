@@ -83,6 +83,9 @@ MAIL = {"mail": {"subject": "s", "text": "t"}}
         ),
         ({"template": {"name": ""}}, "template.name"),
         ({"template": {"name": "t", "data": {"a": "x" * 65_536}}}, "template.data"),
+        ({"template": {"name": "t", "data": {"a": [{"b": "x\0"}]}}}, "template.data"),
+        ({"template": {"name": "t", "locale": "not a locale"}}, "template.locale"),
+        ({"template": {"name": "t", "locale": "e"}}, "template.locale"),
         ({"channel_policy": {"mode": pb.CHANNEL_MODE_ESCALATE}, "digest_key": "d"}, "channel_policy.mode"),
         ({"channel_policy": {"escalate_after": Duration(nanos=1)}}, "channel_policy.escalate_after"),
         ({"channel_policy": {"escalate_after": Duration(seconds=8 * 86_400)}}, "channel_policy.escalate_after"),
@@ -149,6 +152,19 @@ async def test_channel_beyond_the_token_is_refused(gateway: Gateway) -> None:
 
     assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING")
     assert refused.metadata == {"scope": "send:ios"}
+    assert await client.stored() == 0
+
+
+async def test_test_send_needs_the_scope_of_templates_beside_those_of_sending(gateway: Gateway) -> None:
+    client = await gateway.app("send:*", "status:read")
+    item = notification(test=True)
+
+    refused = await refusal(client.send(item))
+    dry = pb.ExplainRequest(notification=item)
+    unexplained = await refusal(client.notifications.Explain(dry, metadata=client.auth))
+
+    assert (refused.code, refused.metadata) == (grpc.StatusCode.PERMISSION_DENIED, {"scope": "template:write"})
+    assert unexplained.metadata == {"scope": "template:write"}
     assert await client.stored() == 0
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
@@ -19,6 +20,7 @@ from clarion.notification.v1 import notification_service_pb2 as pb
 from clarion_gateway import standing
 from clarion_gateway.door import Door
 from clarion_gateway.standing import BLIND_AFTER_SECONDS, KeyStandings, KeyUses, RevocationsUnknown
+from clarion_gateway.token_key_log import ACTOR, note_token_keys
 from clarion_gateway.tokens import SKEW, TokenIssuer, TokenKeyFile
 from clarion_kit import token_rotation
 from clarion_kit.errors import DomainError, ErrorReason
@@ -68,6 +70,18 @@ def with_another_scope(token: str) -> str:
     return f"{header}.{part({**told, 'scope': 'admin'})}.{signature}"
 
 
+def deep_header(keys: TokenKeys) -> str:
+    """Nested further than a parser goes."""
+    header = base64.urlsafe_b64encode(b"[" * 3_000 + b"]" * 3_000).rstrip(b"=").decode()
+    return f"{header}.{signed(keys).partition('.')[2]}"
+
+
+def other_form(token: str) -> str:
+    """The same signature with other bits behind its last byte."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return token[:-1] + alphabet[alphabet.index(token[-1]) + 1]
+
+
 FORGERIES: dict[str, Callable[[TokenKeys], str]] = {
     "expired": lambda keys: signed(keys, exp=datetime.now(UTC) - timedelta(seconds=1)),
     "altered": lambda keys: with_another_scope(signed(keys)),
@@ -84,6 +98,10 @@ FORGERIES: dict[str, Callable[[TokenKeys], str]] = {
     "no app": lambda keys: signed(keys, app=None),
     "app that is no number": lambda keys: signed(keys, app="shop"),
     "no expiry": lambda keys: signed(keys, exp=None),
+    "header nested too deep": deep_header,
+    "signature in another form": lambda keys: other_form(signed(keys)),
+    "junk in the signature": lambda keys: f"{signed(keys)[:-1]}!{signed(keys)[-1]}",
+    "padded": lambda keys: f"{signed(keys)}==",
     "no token at all": lambda keys: "x",
     "empty": lambda keys: "",
 }
@@ -207,7 +225,9 @@ async def test_without_news_of_revocations_no_token_is_believed(
     assert entrance.authenticate(SEND, header, frozenset()).app_id == 1
 
 
-async def test_scope_of_the_method_is_required(issuer: TokenIssuer, ledger: Pool) -> None:
+async def test_scope_of_the_method_is_required_and_who_lacks_it_is_logged(
+    issuer: TokenIssuer, ledger: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
     standings = KeyStandings(ledger)
     await standings.refresh()
     entrance = Door(issuer, standings, KeyUses(ledger))
@@ -217,6 +237,7 @@ async def test_scope_of_the_method_is_required(issuer: TokenIssuer, ledger: Pool
     with pytest.raises(DomainError) as refused:
         entrance.authenticate(GET, header, frozenset())
     assert refused.value.reason is ErrorReason.SCOPE_MISSING
+    assert [(vars(record)["caller"], vars(record)["method"]) for record in caplog.records] == [("ck", GET)]
 
 
 async def test_method_outside_the_contract_is_refused(issuer: TokenIssuer, ledger: Pool) -> None:
@@ -272,11 +293,63 @@ async def test_token_of_before_secrets_had_versions_is_of_the_first(token_keys: 
     assert issuer.verify(issuer.issue(1, "ck", frozenset(), 3).text).secret_version == 3
 
 
+async def not_told(former: TokenKeys | None, now: TokenKeys) -> None:
+    """Nobody listens."""
+
+
+async def test_change_of_token_keys_is_told_until_it_is_heard(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    new_token_key_file(path)
+    issuer = TokenIssuer(load_token_keys(path), timedelta(minutes=1))
+    away = True
+    told: list[tuple[str | None, list[str], str]] = []
+
+    async def tell(former: TokenKeys | None, now: TokenKeys) -> None:
+        if away:
+            raise RevocationsUnknown("the ledger is away")
+        told.append((former.active if former else None, sorted(now.public), now.active))
+
+    file = TokenKeyFile(path, issuer, tell)
+    with pytest.raises(RevocationsUnknown):
+        await file.look()
+    away = False
+    await file.look()
+    await file.look()
+    token_rotation.add_key(path)
+    away = True
+    with pytest.raises(RevocationsUnknown):
+        await file.look()
+    token_rotation.activate_key(path)
+    away = False
+    await file.look()
+    await file.look()
+
+    assert told == [(None, ["t1"], "t1"), ("t1", ["t1", "t2"], "t2")]
+    assert jwt.get_unverified_header(issuer.issue(1, "ck", frozenset()).text)["kid"] == "t2"
+
+
+async def test_change_of_token_keys_is_in_the_audit_log(ledger: Pool, tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    new_token_key_file(path)
+    issuer = TokenIssuer(load_token_keys(path), timedelta(minutes=1))
+    file = TokenKeyFile(path, issuer, partial(note_token_keys, ledger))
+    await file.look()
+    token_rotation.add_key(path)
+    await file.look()
+
+    entry = await ledger.fetchrow(
+        "SELECT actor_key, before, after FROM ledger.audit_log WHERE act = 'ReplaceTokenKeys' ORDER BY seq DESC LIMIT 1"
+    )
+    assert entry is not None
+    assert entry["actor_key"] == ACTOR
+    assert json.loads(entry["after"]) == {"signs": "t1", "verify": ["t1", "t2"]}
+
+
 async def test_new_token_keys_are_used_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "tokens.json"
     new_token_key_file(path)
     issuer = TokenIssuer(load_token_keys(path), timedelta(minutes=1))
-    file = TokenKeyFile(path, issuer)
+    file = TokenKeyFile(path, issuer, not_told)
     before = issuer.issue(1, "ck", frozenset()).text
 
     async def kid_after(change: Callable[[], object]) -> str:
@@ -298,7 +371,7 @@ async def test_token_of_a_key_that_was_taken_away_is_refused(tmp_path: Path) -> 
     path = tmp_path / "tokens.json"
     new_token_key_file(path)
     issuer = TokenIssuer(load_token_keys(path), timedelta(minutes=1))
-    file = TokenKeyFile(path, issuer)
+    file = TokenKeyFile(path, issuer, not_told)
     await file.look()
     token = issuer.issue(1, "ck", frozenset()).text
     assert issuer.verify(token).caller.app_id == 1

@@ -11,6 +11,7 @@ from clarion_monitor.domain import AppBacklog, Backlog, Findings, Kind, Queue, R
 from clarion_monitor.notices import Notice
 from clarion_monitor.ports import BusLook
 from clarion_monitor.stalls import Consumer, Stall
+from clarion_monitor.webhooks import SwitchedOff
 
 
 class Away(Unavailable):
@@ -41,6 +42,7 @@ class FakeLedger:
         self.letters: dict[Channel, int] = {}
         self.causes: list[Failures] = []
         self.stopped: list[Stopped] = []
+        self.off: list[SwitchedOff] = []
         self.findings = Findings({}, {})
         self.away = False
 
@@ -60,6 +62,9 @@ class FakeLedger:
 
     async def stops(self) -> list[Stopped]:
         return self.stopped
+
+    async def webhooks_off(self) -> list[SwitchedOff]:
+        return self.off
 
     async def audit(self) -> Findings:
         if self.away:

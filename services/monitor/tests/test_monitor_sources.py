@@ -191,6 +191,31 @@ async def test_stops_are_those_that_no_person_wanted(database: Database, app: Ap
     assert 20 <= stop.age.total_seconds() < 50
 
 
+async def test_webhooks_off_are_those_that_no_owner_switched_off(
+    database: Database, app: App, monitor_pool: Pool
+) -> None:
+    broken, gone, working, unwanted = [
+        await _webhook(database, app, name, enabled=name != "unwanted")
+        for name in ("broken", "gone", "working", "unwanted")
+    ]
+    await database.pool.execute(
+        "UPDATE ledger.webhook_progress SET disabled_at = now() - interval '20 seconds' - webhook_id * interval '1 second', "
+        "disabled_reason = CASE webhook_id WHEN $1 THEN 'gone' ELSE 'failing' END WHERE webhook_id <> $2",
+        gone,
+        working,
+    )
+
+    found = await LedgerView(monitor_pool).webhooks_off()
+
+    assert [(one.webhook_id, one.name, one.reason) for one in found] == [
+        (broken, "broken", "failing"),
+        (gone, "gone", "gone"),
+    ]
+    assert {one.app_id for one in found} == {app.app_id}
+    assert all(20 <= one.age.total_seconds() < 80 for one in found)
+    assert unwanted not in {one.webhook_id for one in found}
+
+
 async def test_answers_are_counted_by_account(database: Database, app: App, monitor_pool: Pool) -> None:
     lane_id = await _lane(database, app)
     for count, kind, state, reason in (
@@ -439,6 +464,20 @@ async def _lane(database: Database, app: App) -> int:
         uuid4().hex,
     )
     return lane_id
+
+
+async def _webhook(database: Database, app: App, name: str, *, enabled: bool) -> int:
+    webhook_id: int = await database.pool.fetchval(
+        "INSERT INTO ledger.webhook (app_id, enabled, kinds, channels, categories, name, url, secret) "
+        "VALUES ($1, $2, '{}', '{}', '{}', $3, '', '') RETURNING webhook_id",
+        app.app_id,
+        enabled,
+        name,
+    )
+    await database.pool.execute(
+        "INSERT INTO ledger.webhook_progress (webhook_id, app_id) VALUES ($1, $2)", webhook_id, app.app_id
+    )
+    return webhook_id
 
 
 async def _failed(

@@ -17,8 +17,9 @@ from clarion_kit.number_hint import make_hint
 from clarion_kit.sealing import AppSealer
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import Channel, Reason
-from clarion_ledger import budgets
+from clarion_ledger import budgets, planning
 from clarion_ledger.budgets import Period, SmsBudget, SmsBudgetState
+from clarion_ledger.cancelling import cancel
 from clarion_ledger.db import LedgerUnavailable, Pool, pool
 from clarion_ledger.keys import KeyRing
 from clarion_planner import budget as module
@@ -498,6 +499,36 @@ async def test_sms_over_its_budget_is_suppressed_last_though_the_limiter_is_away
     assert [record.verdict for record in GateTrail.FromString(first.gates).records] == [
         state_pb2.VERDICT_PASS_UNCHECKED
     ]
+
+
+async def test_plan_says_what_each_sms_took_and_what_never_goes_comes_back(p: Plant, town: Town) -> None:
+    await town.put(replace(KOREA, segments=1))
+    await town.put(PREFIX)
+    real = town.planner(metrics=town.metrics)
+    p.budgets.charge = real.charge  # type: ignore[method-assign]
+    [plan] = await p.rules.plans(await p.sources(literal(Channel.SMS), category="marketing"))
+    [delivery] = plan.deliveries
+    await planning.plan(town.pool, [plan])
+    [refused] = await p.planned(literal(Channel.SMS), category="marketing")
+
+    await cancel(town.pool, town.app.app_id, plan.source.notification_id)
+    await real.refresh()
+    [after] = await p.planned(literal(Channel.SMS), category="marketing")
+
+    assert [taken.segments for taken in delivery.taken] == [1]
+    assert (refused.reason, refused.taken, after.reason) == (Reason.CAPPED, (), None)
+    assert town.count("returned") == 1
+
+
+async def test_what_went_on_without_a_slice_has_no_charge_to_put_back(town: Town) -> None:
+    await town.put(replace(KOREA, segments=1))
+    planner = town.planner()
+
+    first, beyond = await planner.charge([town.sms(), town.sms(critical=True)])
+    [again] = await planner.charge([town.sms(segments=1)])
+
+    assert [taken.segments for taken in first.taken] == [1]
+    assert (beyond.allowed, beyond.taken, again.taken) == (True, (), ())
 
 
 async def test_capped_sms_costs_nothing(p: Plant) -> None:

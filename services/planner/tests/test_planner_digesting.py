@@ -1,5 +1,6 @@
 """Digest windows as a planner closes them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -95,6 +96,19 @@ async def test_newest_goes_with_the_data_of_all(p: Plant) -> None:
     assert await state(p, third) == (DeliveryState.READY, 0)
     assert await text(p, third) == "3: c,b,a"
     assert [await state(p, id_) for id_ in (first, second)] == [(DeliveryState.SUPPRESSED, Reason.MERGED)] * 2
+
+
+async def test_digest_tells_times_in_the_zone_its_recipient_has_at_the_end(p: Plant) -> None:
+    usual = p.preferences.answer
+    zones = iter(("Asia/Seoul", "Europe/Berlin"))
+    p.preferences.answer = lambda query: replace(usual(query), time_zone=next(zones))
+    await joined(p, like("a"), like("b"))
+    await ended(p)
+    p.templates.asked.clear()
+
+    await closer(p).close_due()
+
+    assert [query.time_zone for query in p.templates.asked] == ["Europe/Berlin"]
 
 
 async def test_lonely_member_goes_as_it_was_planned(p: Plant) -> None:

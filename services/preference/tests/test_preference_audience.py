@@ -1,11 +1,20 @@
 """Topics and audiences in Postgres, as the daemon's own role."""
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from random import Random
+from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from clarion_kit.errors import DomainError
 from clarion_kit.sealing import recipient_reference
+from clarion_ledger.db import Pool
+from clarion_preference.adapters import intersection
 from clarion_preference.adapters.audience import PostgresAudiences, PostgresTopics
 from clarion_preference.adapters.directory import PostgresDirectory
 from clarion_preference.adapters.people import PostgresPeople
@@ -134,3 +143,123 @@ async def test_large_audience_is_estimated_by_statistics(
     estimated = await audiences.estimate(app.app_id, Audience("music"))
 
     assert 11_000 < estimated < 13_000
+
+
+# ---------------------------------------------------------------- several conditions
+
+VALUES: Mapping[str, Sequence[str]] = {
+    "plan": ("free", "pro"),
+    "city": ("a", "b", "c", "d", "e"),
+    "known": ("yes",),
+    "rare": ("x", *(f"n{number}" for number in range(60))),
+}
+"""Attributes of everybody, from one value for all to a value for few."""
+_FILL = """
+INSERT INTO preference.attribute (app_id, key, value, recipient_ref, since) SELECT $1, $2, i.value, i.ref, $5
+FROM unnest($3::text[], $4::uuid[]) AS i (value, ref)
+"""
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+People = dict[bytes, dict[str, str]]
+
+
+def crowd(count: int, seed: int = 0) -> People:
+    """People with a value of each attribute, in the order of their references."""
+    random = Random(seed)
+    refs = sorted(random.randbytes(16) for _ in range(count))
+    return {ref: {key: random.choice(values) for key, values in VALUES.items()} for ref in refs}
+
+
+async def populate(pool: Pool, app_id: int, people: People, *, since: datetime = LONG_AGO) -> None:
+    refs = [UUID(bytes=ref) for ref in people]
+    for key in VALUES:
+        await pool.execute(_FILL, app_id, key, [has[key] for has in people.values()], refs, since)
+    await pool.execute("ANALYZE preference.attribute")
+
+
+@st.composite
+def several(draw: st.DrawFn) -> tuple[Condition, ...]:
+    keys = draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=2, max_size=4))
+    return tuple(
+        Condition(key, tuple(draw(st.lists(st.sampled_from(VALUES[key]), min_size=1, max_size=4, unique=True))))
+        for key in keys
+    )
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    conditions=several(), size=st.integers(1, 120), times=st.sampled_from([0, 1, 3, 1_000]), most=st.integers(1, 400)
+)
+async def test_pages_of_several_conditions_give_exactly_those_who_meet_all(
+    audiences: PostgresAudiences,
+    app: App,
+    database: Database,
+    conditions: tuple[Condition, ...],
+    size: int,
+    times: int,
+    most: int,
+) -> None:
+    """Whatever is walked, intersected and looked up, and however long pages and blocks are."""
+    people = crowd(300)
+    if not await database.pool.fetchval("SELECT count(*) FROM preference.attribute WHERE app_id = $1", app.app_id):
+        await populate(database.pool, app.app_id, people)
+        await populate(database.pool, app.app_id, crowd(60, seed=1), since=datetime(2030, 1, 1, tzinfo=UTC))
+
+    found: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intersection, "LOOKED_UP_FROM", times)
+        patch.setattr(intersection, "MOST_AT_ONCE", most)
+        while True:
+            after = found[-1] if found else bytes(16)
+            some = await audiences.page(
+                app.app_id, Page(Audience(conditions=conditions), datetime(2025, 1, 1, tzinfo=UTC), after, size)
+            )
+            found += some
+            if len(some) < size:
+                break
+
+    assert found == [ref for ref, has in people.items() if all(has[one.key] in one.values for one in conditions)]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One node of a plan that reads attributes, and how many rows it read in all."""
+
+    how: str
+    index: str
+    read: float
+
+
+def scans(plan: Mapping[str, object]) -> Iterator[Scan]:
+    def number(name: str) -> float:
+        return float(str(plan.get(name, 0)))
+
+    if plan.get("Relation Name") == "attribute":
+        read = (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops")
+        yield Scan(str(plan["Node Type"]), str(plan.get("Index Name")), read)
+    children = plan.get("Plans", [])
+    assert isinstance(children, list)
+    for child in children:
+        yield from scans(child)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_page_of_several_conditions_reads_its_stretch_of_the_index_and_no_more(
+    app: App, database: Database, mode: str
+) -> None:
+    await populate(database.pool, app.app_id, crowd(6_000))
+    size = 200
+    middle = UUID(int=1 << 127)
+    arguments = ("plan", ["pro"], "city", ["a", "b", "c"], "known", ["yes"])
+    async with database.pool.acquire() as db, db.transaction():
+        await db.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        explained = await db.fetchval(
+            f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {intersection.statement(1, 1)}",
+            app.app_id, middle, datetime.now(UTC), size, size, *arguments,
+        )  # fmt: skip
+
+    found = list(scans(json.loads(explained)[0]["Plan"]))
+
+    assert len(found) == 3
+    assert {one.how for one in found} <= {"Index Only Scan", "Index Scan"}
+    assert {one.index for one in found} <= {"attribute_pkey", "attribute_recipient"}
+    assert max(one.read for one in found) <= 4 * size

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,7 +35,7 @@ def base64url(value: bytes) -> str:
         (contact_points.android_token, "x", "x"),
         (contact_points.android_token, "d:Az_-" + "x" * 4090, "d:Az_-" + "x" * 4090),
         (contact_points.push_endpoint, "https://push.example.com/a?b=C", "https://push.example.com/a?b=C"),
-        (contact_points.push_endpoint, "https://127.0.0.1:8443/a", "https://127.0.0.1:8443/a"),
+        (partial(contact_points.push_endpoint, private=True), "https://127.0.0.1:8443/a", "https://127.0.0.1:8443/a"),
         (contact_points.p256dh_key, base64url(POINT), base64url(POINT).rstrip("=")),
         (contact_points.p256dh_key, base64url(POINT).rstrip("="), base64url(POINT).rstrip("=")),
         (contact_points.push_auth, base64url(AUTH), base64url(AUTH).rstrip("=")),
@@ -90,6 +91,11 @@ def test_value_is_brought_to_its_normal_form(reader: Callable[[str], str], given
         (contact_points.push_endpoint, "https://push.example.com/a#b"),
         (contact_points.push_endpoint, "https://push.example.com:99999/a"),
         (contact_points.push_endpoint, "https://[::1/a"),
+        (contact_points.push_endpoint, "https://127.0.0.1:8443/a"),
+        (contact_points.push_endpoint, "https://2130706433/a"),
+        (contact_points.push_endpoint, "https://metadata.google.internal/a"),
+        (contact_points.push_endpoint, "https://[fd00:ec2::254]/a"),
+        (partial(contact_points.push_endpoint, private=True), "http://127.0.0.1:8080/a"),
         (contact_points.push_endpoint, "https://push.example.com/" + "a" * 2048),
         (contact_points.push_endpoint, "https://push.example.com/a b"),
         (contact_points.p256dh_key, base64url(OFF_CURVE)),

@@ -1,11 +1,14 @@
 """Requests as domain values: what is refused, with which reason, and every fault named."""
 
+from pathlib import Path
+
 import pytest
 
 from clarion.internal.preference.v1 import preference_service_pb2 as internal
 from clarion.recipient.v1 import recipient_service_pb2 as pb
 from clarion.types.v1 import address_pb2, channel_pb2
 from clarion_kit.errors import DomainError, ErrorReason
+from clarion_kit.settings import FaultySettings, load
 from clarion_kit.validate import Faults
 from clarion_kit.vocabulary import Channel
 from clarion_preference.addresses import AndroidDevice, ApnsDevice, MailAddress, PhoneNumber
@@ -14,6 +17,7 @@ from clarion_preference.quiet import QuietWindow
 from clarion_preference.rpc.reading_audience import read_page
 from clarion_preference.rpc.reading_recipient import read_recipient
 from clarion_preference.rpc.reading_wishes import read_wishes
+from clarion_preference.settings import Settings
 from clarion_preference.wire import address_from_proto, address_to_proto, wishes_from_proto, wishes_to_proto
 
 UNKNOWN = channel_pb2.Channel.ValueType(99)
@@ -74,6 +78,34 @@ def test_key_that_a_page_subscribed_with_is_kept() -> None:
 
     assert address_to_proto(kept) == address_pb2.Address(web=browser(P256DH))
     assert address_from_proto(address_to_proto(kept)) == kept
+
+
+def test_push_endpoint_inside_is_stored_for_practice_alone_and_may_always_be_named() -> None:
+    inside = browser(P256DH)
+    inside.endpoint = "https://169.254.169.254/push/1"
+    message = pb.Recipient(recipient_id="anna", addresses=[address_pb2.Address(web=inside)])
+
+    assert fields(refusal(message)) == ["recipient.addresses[0].web.endpoint"]
+    assert read_recipient("recipient", message, private_hosts=True).addresses
+
+
+@pytest.mark.parametrize(("profile", "taken"), [("development", True), ("production", False)])
+def test_private_hosts_are_for_practice(tmp_path: Path, profile: str, taken: bool) -> None:
+    for name in ("ca.crt", "tls.crt", "tls.key", "kek"):
+        (tmp_path / name).touch()
+    env = {
+        "CLARION_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "CLARION_KEK_FILE": str(tmp_path / "kek"),
+        "CLARION_TLS_DIR": str(tmp_path),
+        "CLARION_PROFILE": profile,
+        "CLARION_PUSH_PRIVATE_HOSTS": "1",
+    }
+
+    if taken:
+        assert load(Settings, env).push_private_hosts
+    else:
+        with pytest.raises(FaultySettings, match="CLARION_PUSH_PRIVATE_HOSTS"):
+            load(Settings, env)
 
 
 def test_every_faulty_field_is_named() -> None:

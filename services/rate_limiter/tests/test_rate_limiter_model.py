@@ -37,14 +37,14 @@ class Model:
             check = self._window if limit.algorithm is Algorithm.WINDOW else self._gcra
             retry_after, left, apply = check(item, limit, now)
             if retry_after > 0:
-                return Grant(index, retry_after, 0)
+                return Grant(index, retry_after, ())
             lefts.append(left - (1 if take and apply else 0))
             if apply:
                 takes.append(apply)
         if take:
             for apply in takes:
                 apply()
-        return Grant(None, 0, max(0, min(lefts)))
+        return Grant(None, 0, tuple(max(0, left) for left in lefts))
 
     def _window(self, item: Item, limit: Limit, now: int) -> tuple[int, int, Callable[[], object] | None]:
         held = self.taken.setdefault((item.app_id, f"{limit.key} {limit.window_us}"), [])

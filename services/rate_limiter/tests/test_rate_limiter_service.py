@@ -51,7 +51,7 @@ class Gone:
     async def decide(self, items: Sequence[Item], *, take: bool) -> list[Grant]:
         self.asked += 1
         await self.ping()
-        return [Grant(None, 0, 9)] * len(items)
+        return [Grant(None, 0, (9,))] * len(items)
 
     async def ping(self) -> None:
         if not self.back:
@@ -88,7 +88,7 @@ async def test_an_absent_valkey_is_asked_twice_and_then_only_by_the_probe() -> N
     (grant,) = await decider.acquire([item(9, window())])
 
     assert asked == 2
-    assert grant == Grant(None, 0, 9)
+    assert grant == Grant(None, 0, (9,))
 
 
 def test_the_local_limiter_forgets_what_was_not_used_for_longest() -> None:
@@ -205,7 +205,7 @@ async def test_looking_takes_nothing(shared: ValkeyLimits) -> None:
 
     (grant,) = await shared.decide([item(1, window(), gcra())], take=True)
 
-    assert grant == Grant(None, 0, 1)
+    assert grant == Grant(None, 0, (1, 1))
 
 
 async def test_every_key_dies_with_its_window(shared: ValkeyLimits, valkey_url: str) -> None:
@@ -239,7 +239,7 @@ async def test_flushed_counters_and_scripts_cost_nothing_but_the_counts(shared: 
 
     (grant,) = await shared.decide([item(2, window(limit=1))], take=True)
 
-    assert grant == Grant(None, 0, 0)
+    assert grant == Grant(None, 0, (0,))
 
 
 @pytest.fixture

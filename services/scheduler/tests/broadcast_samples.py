@@ -23,10 +23,10 @@ class FakeTemplates:
     """Knows every template unless told otherwise."""
 
     refusal: DomainError | None = None
-    asked: list[str] = field(default_factory=list)
+    asked: list[tuple[str, str, bool]] = field(default_factory=list)
 
-    async def check(self, app_id: int, reference: TemplateRef) -> None:
-        self.asked.append(reference.name)
+    async def check(self, app_id: int, reference: TemplateRef, path: str, *, digest: bool) -> None:
+        self.asked.append((reference.name, path, digest))
         if self.refusal is not None:
             raise self.refusal
 

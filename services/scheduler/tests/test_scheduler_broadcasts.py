@@ -77,6 +77,19 @@ async def test_unknown_category_and_template_are_refused(desk: Office) -> None:
     )
 
 
+async def test_name_of_its_template_stands_beside_the_sealed_request(desk: Office) -> None:
+    started = [await start(desk, sale("own")), await start(desk, sale("made", content=None, template="summer"))]
+
+    rows = await desk.pool.fetch(
+        "SELECT broadcast_id::text AS id, template FROM ledger.broadcast WHERE app_id = $1", desk.app.app_id
+    )
+
+    assert {row["id"]: row["template"] for row in rows} == {
+        started[0].broadcast_id: None,
+        started[1].broadcast_id: "summer",
+    }
+
+
 async def test_token_for_one_channel_reaches_that_channel_alone(desk: Office) -> None:
     with calling_as(desk.caller("send:ios")):
         answer = await desk.broadcasts.StartBroadcast(sale(), CONTEXT)

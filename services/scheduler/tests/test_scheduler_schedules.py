@@ -9,12 +9,13 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from clarion.notification.v1.notification_service_pb2 import Notification
+from clarion.category.v1.category_service_pb2 import Category
+from clarion.notification.v1.notification_service_pb2 import Notification, TemplateRef
 from clarion.schedule.v1 import schedule_service_pb2 as pb
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.rpc.caller import calling_as
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_ledger import planning, recurring
+from clarion_ledger import admin, planning, recurring
 from clarion_ledger.db import pool
 from clarion_ledger.recurring import Fired, Recurring
 from clarion_scheduler.firing import Firing
@@ -66,6 +67,21 @@ async def test_stored_schedule_shows_its_next_fire_times(desk: Office) -> None:
     assert (stored.category, stored.broadcasts, stored.paused, stored.last_error) == ("transactional", False, False, "")
 
 
+async def test_template_is_checked_as_it_will_be_sent_and_its_name_stands_beside_the_sealed_body(desk: Office) -> None:
+    likes = Category(name="likes")
+    likes.digest_window.FromTimedelta(timedelta(minutes=10))
+    await admin.put_category(desk.pool, desk.app.app_id, likes)
+    notification = Notification(recipient_ids=["ann"], category="likes", digest_key="d", template=TemplateRef(name="t"))
+    await put(desk, daily("own"))
+    await put(desk, daily("templated", notification=notification))
+    await put(desk, daily("sale", notification=None, broadcast=sale("", content=None, template="s")))
+
+    rows = await desk.pool.fetch("SELECT name, template FROM ledger.recurring WHERE app_id = $1", desk.app.app_id)
+
+    assert {row["name"]: row["template"] for row in rows} == {"own": None, "templated": "t", "sale": "s"}
+    assert desk.templates.asked == [("t", "notification.template.data", True), ("s", "broadcast.data", False)]
+
+
 async def test_firing_accepts_a_notification_that_can_be_planned(desk: Office, telemetry: Telemetry) -> None:
     await put(desk, daily(cron="* * * * *"))
     fire_at = await make_due(desk)
@@ -82,6 +98,20 @@ async def test_firing_accepts_a_notification_that_can_be_planned(desk: Office, t
     assert list(notification.recipient_ids) == ["ann"]
     assert schedule.last_made_id == str(id_)
     assert schedule.last_fired_at.ToDatetime(tzinfo=UTC) == fire_at
+
+
+async def test_schedule_of_an_earlier_version_has_the_name_of_its_template_once_it_fired(
+    desk: Office, telemetry: Telemetry
+) -> None:
+    notification = Notification(recipient_ids=["ann"], category="transactional", template=TemplateRef(name="t"))
+    await put(desk, daily(cron="* * * * *", notification=notification))
+    await desk.pool.execute("UPDATE ledger.recurring SET template = NULL WHERE app_id = $1", desk.app.app_id)
+    await make_due(desk)
+
+    await Firing(desk.pool, desk.intake, telemetry).fire_due()
+
+    named = "SELECT template FROM ledger.recurring WHERE app_id = $1"
+    assert await desk.pool.fetchval(named, desk.app.app_id) == "t"
 
 
 async def test_replicas_that_fire_at_once_make_one_notification(desk: Office, telemetry: Telemetry) -> None:

@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.broadcast.v1.broadcast_service_pb2 import StartBroadcastRequest
-from clarion.notification.v1.notification_service_pb2 import ChannelPolicy, Notification
+from clarion.notification.v1.notification_service_pb2 import ChannelPolicy, Notification, TemplateRef
 from clarion.recipient.v1.recipient_service_pb2 import AttributeMatch
 from clarion.schedule.v1.schedule_service_pb2 import PutScheduleRequest
 from clarion.types.v1.content_pb2 import Content
@@ -67,6 +67,8 @@ def test_what_the_contract_allows_is_taken(request_: StartBroadcastRequest) -> N
         (sale(category="Ü"), "category"),
         (sale(priority=9), "priority"),
         (sale(content=None), "template"),
+        (sale(content=None, template="sale", locale="not a locale"), "locale"),
+        (sale(channel_policy=policy(escalate_after=Duration(nanos=1))), "channel_policy.escalate_after"),
         (sale(template="sale"), "template"),
         (sale(content=Content()), "content.push"),
         (sale(pace_per_second=100_001), "pace_per_second"),
@@ -150,6 +152,15 @@ def _notification(**fields: object) -> Notification:
         (daily(notification=_notification(recipient_ids=["a", "a"])), "notification.recipient_ids"),
         (daily(notification=_notification(recipient_ids=[str(n) for n in range(101)])), "notification.recipient_ids"),
         (daily(notification=_notification(content=None)), "notification.body"),
+        (daily(notification=_notification(test=True)), "notification.test"),
+        (
+            daily(notification=_notification(digest_key="d", channel_policy=policy(mode=3))),
+            "notification.channel_policy.mode",
+        ),
+        (
+            daily(notification=_notification(content=None, template=TemplateRef(name="t", locale="not a locale"))),
+            "notification.template.locale",
+        ),
         (daily(notification=None, broadcast=sale()), "broadcast.event_id"),
         (daily(notification=None, broadcast=sale(event_id="", topic="")), "broadcast.topic"),
     ],

@@ -15,7 +15,7 @@ from clarion_kit.telemetry.metrics import Metrics
 from clarion_template.adapters.guard import GuardedChild
 from clarion_template.authoring import Author
 from clarion_template.catalog import Catalog
-from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, VersionKey
+from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, Use, VersionKey
 from clarion_template.ports import Store
 from clarion_template.render_rpc import RenderRpc
 from clarion_template.rpc import TemplateRpc
@@ -49,6 +49,7 @@ class Memory:
         self.current: dict[tuple[int, str], int] = {}
         self.archived: set[tuple[int, str]] = set()
         self.stored_partials: dict[tuple[int, str, int], pb.Partial] = {}
+        self.uses: list[Use] = []
         self.away = False
         self.asked = 0
 
@@ -81,6 +82,9 @@ class Memory:
     async def archive(self, app_id: int, name: str, *, restore: bool) -> bool:
         (self.archived.discard if restore else self.archived.add)((app_id, name))
         return (app_id, name) in self.current
+
+    async def used_by(self, app_id: int, name: str, *, most: int) -> list[Use]:
+        return self.uses[:most]
 
     async def published(self, names: Sequence[tuple[int, str]]) -> list[Current]:
         if self.away:

@@ -1,6 +1,7 @@
 import asyncio
 import quopri
 from collections.abc import Callable
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -22,7 +23,7 @@ from clarion_template.adapters.guard import GuardedChild
 from clarion_template.adapters.postgres import PostgresStore
 from clarion_template.catalog import Catalog
 from clarion_template.compiled import CompiledVersion, Kind, MailBody, one_line
-from clarion_template.domain import Current, NewVersion, Summary, VersionKey, pick_locale
+from clarion_template.domain import Current, NewVersion, Summary, Use, VersionKey, pick_locale
 from clarion_template.render_rpc import RenderRpc
 from clarion_testkit.plugin import Database
 
@@ -484,6 +485,7 @@ async def test_the_role_may_do_what_the_service_does(database: Database) -> None
         assert await store.archive(7, "welcome", restore=False)
         assert await store.put_partial(7, pb.Partial(name="footer", source="x"), "ck_1") == 1
         assert len(await store.versions(7, "welcome", before=0, most=5)) == 1
+        assert await store.used_by(7, "welcome", most=5) == []
         await durable.Ready(pool, "template.template")()
 
 
@@ -523,6 +525,39 @@ async def test_postgres_archives_and_restores(database: Database) -> None:
     assert [one.archived_at is not None for one in await store.summaries(7, archived=True)] == [True]
     assert await store.archive(7, "a", restore=True)
     assert await store.published([(7, "a")]) == [Current(1, 1)]
+
+
+_SCHEDULE = """
+INSERT INTO ledger.recurring (start_at, next_at, app_id, category_id, broadcasts, paused, name, cron, time_zone, body, template)
+VALUES (now(), CASE WHEN $4 THEN now() END, $1, 1, false, $3, $2, '0 9 * * *', 'UTC', '', $5)
+"""
+_BROADCAST = """
+INSERT INTO ledger.broadcast (deliver_at, expire_at, next_at, broadcast_id, app_id, category_id, pace, priority, state, event_id,
+                              payload_hash, payload, template)
+VALUES (now(), now(), now(), $2::uuid, $1, 1, 0, 1, $3, ($2::uuid)::text, '', '', 'a')
+"""
+
+
+async def test_postgres_tells_who_uses_a_template_and_goes_on(database: Database) -> None:
+    store = PostgresStore(database.pool)
+    for app_id, name, paused, goes_on, sends in (
+        (7, "weekly", False, True, "a"),
+        (7, "daily", True, True, "a"),
+        (7, "ended", False, False, "a"),
+        (7, "another", False, True, "b"),
+        (7, "literal", False, True, None),
+        (8, "foreign", False, True, "a"),
+    ):
+        await database.pool.execute(_SCHEDULE, app_id, name, paused, goes_on, sends)
+    broadcasts = [uuid4() for _ in range(4)]
+    for id_, state in zip(broadcasts, (1, 2, 3, 5), strict=True):
+        await database.pool.execute(_BROADCAST, 7, id_, state)
+
+    found = await store.used_by(7, "a", most=10)
+
+    assert found[:2] == [Use("daily", None, paused=True), Use("weekly", None, paused=False)]
+    assert {(use.broadcast_id, use.paused) for use in found[2:]} == {(broadcasts[0], False), (broadcasts[1], True)}
+    assert await store.used_by(7, "a", most=3) == found[:3]
 
 
 async def test_what_is_published_and_archived_is_in_the_audit_log(database: Database) -> None:

@@ -1,6 +1,7 @@
 """What is made of a template when it is stored: typed variables, partials, layouts, common texts, warnings, its life."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from google.protobuf.struct_pb2 import Value
@@ -13,7 +14,7 @@ from clarion.template.v1.variable_pb2 import Variable, VariableType
 from clarion.types.v1.content_pb2 import Content, MailContent, PushContent, SmsContent
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.rpc.caller import Caller, calling_as
-from clarion_template.domain import VersionKey
+from clarion_template.domain import Use, VersionKey
 
 from .template_samples import CONTEXT, EMAIL, IOS, SMS, Memory, Service, item, template
 
@@ -158,6 +159,16 @@ async def test_samples_must_be_what_is_declared(service: Service) -> None:
     refused = await refusal(service, wrong)
 
     assert [fault.field for fault in refused.fields] == ["template.sample_data.price"]
+
+
+async def test_a_preview_for_a_zone_that_is_none_is_refused(service: Service) -> None:
+    await service.put(template())
+    request = pb.PreviewTemplateRequest(name="welcome", time_zone="Mars/Olympus")
+
+    with calling_as(Caller("gateway", 7)), pytest.raises(DomainError) as refused:
+        await service.public.PreviewTemplate(request, CONTEXT)
+
+    assert [fault.field for fault in refused.value.fields] == ["time_zone"]
 
 
 async def test_a_preview_refuses_values_of_the_wrong_type(service: Service) -> None:
@@ -458,6 +469,31 @@ async def test_an_archived_template_is_unknown_to_the_edge_and_still_renders(ser
     assert archived.templates[0] == internal.Description()
     assert rendered.channels[0].content.push.title == "Hi Bob"
     assert back.templates[0].published_version == 1
+
+
+async def test_archiving_names_who_uses_the_template(service: Service, memory: Memory) -> None:
+    broadcast = UUID(int=7)
+    memory.uses = [Use("daily", None, paused=True), Use("", broadcast, paused=False)]
+    await service.put(template())
+    with calling_as(Caller("gateway", 7)):
+        archived = await service.public.ArchiveTemplate(pb.ArchiveTemplateRequest(name="welcome"), CONTEXT)
+        back = await service.public.ArchiveTemplate(pb.ArchiveTemplateRequest(name="welcome", restore=True), CONTEXT)
+
+    assert archived.used_by == [
+        pb.TemplateUse(schedule="daily", paused=True),
+        pb.TemplateUse(broadcast_id=str(broadcast)),
+    ]
+    assert not archived.more
+    assert back == pb.ArchiveTemplateResponse()
+
+
+async def test_archiving_names_a_hundred_users_and_says_that_there_are_more(service: Service, memory: Memory) -> None:
+    memory.uses = [Use(f"s{number}", None, paused=False) for number in range(101)]
+    await service.put(template())
+    with calling_as(Caller("gateway", 7)):
+        archived = await service.public.ArchiveTemplate(pb.ArchiveTemplateRequest(name="welcome"), CONTEXT)
+
+    assert (len(archived.used_by), archived.more) == (100, True)
 
 
 async def test_a_version_says_who_stored_it(service: Service, memory: Memory) -> None:

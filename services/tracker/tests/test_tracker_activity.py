@@ -136,8 +136,9 @@ async def test_mail_is_too_new_to_be_read_until_a_second_after_its_hand_over(
 async def test_app_event_is_committed_once_and_raises_its_receipt(
     database: Database, app: App, sms: Sms, table: ActivityTable, job: ReceiptJob
 ) -> None:
-    assert await table.store([told(app, sms), told(app, sms)]) == 1
-    assert await table.store([told(app, sms), told(app, sms, Kind.PUSH_OPENED, "e2")]) == 1
+    assert await table.store([told(app, sms), told(app, sms)]) == {(sms.id, Kind.RECEIVED, "e1")}
+    again = [told(app, sms), told(app, sms, Kind.PUSH_OPENED, "e2")]
+    assert await table.store(again) == {(sms.id, Kind.PUSH_OPENED, "e2")}
     assert await receipt_of(database.pool, sms) == 0
 
     await job.run(lambda: False)
@@ -162,12 +163,50 @@ async def test_app_event_that_overtook_the_record_of_its_send_waits_for_it(
     assert await receipt_of(database.pool, flying) == Receipt.DELIVERED
 
 
+async def redriven(database: Database, dead: Sms, *instead: UUID) -> None:
+    """`dead` and all but the last of `instead` died and were redriven, one as the next."""
+    await database.pool.executemany(
+        "INSERT INTO ledger.dead_letter (delivery_id, notification_id, redriven_as, app_id, channel, reason, attempts, last_code) "
+        "SELECT $1, notification_id, $2, app_id, channel, 80, 3, '' FROM ledger.delivery WHERE id = $3",
+        list(zip([dead.id, *instead[:-1]], instead, [dead.id] * len(instead), strict=True)),
+    )
+
+
+async def test_what_is_told_of_a_redriven_delivery_counts_for_the_one_that_was_sent(
+    database: Database, app: App, tracker_pool: Pool, sms: Sms, table: ActivityTable, job: ReceiptJob
+) -> None:
+    dead = await claimed_sms(database.pool, app)
+    await redriven(database, dead, uuid4(), sms.id)
+
+    assert await table.replaced({dead.id, uuid4()}) == {dead.id: sms.id}
+    assert await table.store([told(app, dead), told(app, dead)]) == {(dead.id, Kind.RECEIVED, "e1")}
+    assert await table.store([told(app, dead)]) == set()
+    await job.run(lambda: False)
+
+    assert await receipt_of(database.pool, sms) == Receipt.DELIVERED
+    assert await receipt_of(database.pool, dead) == 0
+    assert [row["delivery_id"] for row in await rows(database)] == [sms.id]
+
+
+async def test_letter_that_was_not_redriven_stands_for_itself(
+    database: Database, app: App, sms: Sms, table: ActivityTable
+) -> None:
+    await database.pool.execute(
+        "INSERT INTO ledger.dead_letter (delivery_id, notification_id, app_id, channel, reason, attempts, last_code) "
+        "SELECT id, notification_id, app_id, channel, 80, 3, '' FROM ledger.delivery WHERE id = $1",
+        sms.id,
+    )
+
+    assert await table.replaced({sms.id}) == {}
+    assert await table.replaced(set()) == {}
+
+
 async def test_conversion_is_kept_with_its_amount_and_raises_no_receipt(
     database: Database, app: App, sms: Sms, table: ActivityTable
 ) -> None:
     event = AppEvent(link(app, sms.id, Channel.IOS), Kind.CONVERTED, "e1", "purchase", Decimal("12.500001"), "EUR")
 
-    assert await table.store([event]) == 1
+    assert await table.store([event]) == {event.identity}
 
     [row] = await rows(database)
     assert (row["name"], row["amount"], row["currency"]) == ("purchase", Decimal("12.500001"), "EUR")
@@ -175,11 +214,13 @@ async def test_conversion_is_kept_with_its_amount_and_raises_no_receipt(
 
 
 async def test_one_push_tells_only_so_much(database: Database, app: App, sms: Sms, table: ActivityTable) -> None:
-    for start in range(0, MAX_EVENTS_OF_DELIVERY, 100):
-        events = [told(app, sms, Kind.CLOSED, f"e{start + n}") for n in range(100)]
-        assert await table.store(events) == 100
+    many = [told(app, sms, Kind.CLOSED, f"e{n:03}") for n in range(MAX_EVENTS_OF_DELIVERY + 20)]
+    assert len(await table.store(many[:150])) == 150
 
-    assert await table.store([told(app, sms, Kind.CLOSED, "one more")]) == 0
+    # Those that are there already stand first and take no place of the others.
+    assert len(await table.store(many[100:])) == MAX_EVENTS_OF_DELIVERY - 150
+    assert await table.store(many) == set()
+    assert len(await rows(database)) == MAX_EVENTS_OF_DELIVERY
 
 
 async def test_nothing_of_a_call_is_kept_where_it_cannot_all_be(

@@ -1,6 +1,7 @@
 """Click links: where they lead, who followed them, and what becomes of it; on fakes."""
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -64,6 +65,32 @@ async def test_click_redirects_and_is_kept_with_its_link() -> None:
     assert site.deliveries.receipt == {DELIVERY: Receipt.CLICKED}
     assert site.activities.noted == {Activity(LINK, Kind.CLICKED, False, "3"): 1}
     assert site.counted("applied") == 1
+
+
+async def test_click_in_a_redriven_mail_counts_for_the_delivery_that_was_sent() -> None:
+    site = Site()
+    sent = UUID(int=6)
+    site.deliveries.add(sent)
+    site.activities.instead = {DELIVERY: sent}
+
+    await site.get(token())
+    await site.written()
+
+    assert site.deliveries.receipt == {sent: Receipt.CLICKED}
+    assert site.activities.noted == {Activity(replace(LINK, delivery_id=sent), Kind.CLICKED, False, "0"): 1}
+    assert site.counted("applied") == 1
+
+
+async def test_click_in_a_redriven_mail_that_nobody_can_have_read_yet_is_a_machine_s() -> None:
+    site = Site()
+    sent = UUID(int=6)
+    site.activities.instead = {DELIVERY: sent}
+    site.activities.handed_over = {sent: timedelta(seconds=1)}
+
+    await site.get(token())
+    await site.written()
+
+    assert site.machines() == {"0": True}
 
 
 @given(st.data())

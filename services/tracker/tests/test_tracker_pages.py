@@ -1,14 +1,15 @@
 """Pages and the queue of opens, on fakes."""
 
+import tracemalloc
 from uuid import UUID
 
 import pytest
 
-from clarion_kit.links import OpenLink, sign_open
+from clarion_kit.links import ClickLink, OpenLink, sign_open
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import Channel, DeliveryState, Receipt
 from clarion_tracker.activity import Activity, Kind
-from clarion_tracker.activity_queue import AGAIN, ActivityQueue
+from clarion_tracker.activity_queue import AGAIN, HOLD, ActivityQueue
 from clarion_tracker.pages import GIF, Pages
 from clarion_tracker.ports import Request
 
@@ -157,6 +158,27 @@ async def test_flood_on_one_pixel_takes_one_place_and_is_counted() -> None:
 
     assert site.counted("dropped") == 0
     assert site.activities.noted == {Activity(LINK, Kind.OPENED): 500}
+
+
+async def test_flood_of_links_takes_no_more_room_than_the_queue_has() -> None:
+    site = Site(size=200)
+    links = [OpenLink(1, UUID(int=number), 2, 3, "", Channel.EMAIL) for number in range(4_000)]
+    held: list[int] = []
+    tracemalloc.start()
+    for start in range(0, len(links), 1_000):
+        for number, link in enumerate(links[start : start + 1_000]):
+            site.opens.offer_open(link, machine=False)
+            site.opens.offer_click(ClickLink(link, number % 65_536, "https://shop.example/"), machine=bool(number % 2))
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+
+    assert site.counted("dropped") + count(site.metrics, "click", "dropped") == 2 * len(links) - 200
+    assert held[-1] - held[0] < 100_000
+
+    await site.opens.write()
+    site.clock.seconds += HOLD.total_seconds()
+    await site.opens.write()
+    assert sum(site.activities.noted.values()) == 200
 
 
 async def test_opens_stay_queued_while_the_ledger_is_away() -> None:

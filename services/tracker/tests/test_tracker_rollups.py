@@ -25,7 +25,7 @@ from clarion_tracker.adapters.counted_wishes import CountedWishes
 from clarion_tracker.adapters.rollup_table import RollupTable
 from clarion_tracker.adapters.stats_table import StatsTable
 from clarion_tracker.funnel import MEASURES
-from clarion_tracker.statistics import HOUR, Bucket, Dimension, Kept, Key, Query, Window
+from clarion_tracker.statistics import DAY, HOUR, Bucket, Dimension, Kept, Key, Query, Window
 
 from .tracker_ledger_samples import claimed_sms, send, sms_lane
 from .tracker_lives import World, rolled_cells, true_cells
@@ -377,6 +377,100 @@ async def test_days_and_hours_together_answer_a_long_window(
     answers = [await table.count(query) for query in (near, long, days)]
 
     assert answers[0].total == answers[1].total == answers[2].total
+
+
+async def test_templates_are_told_apart_by_name_and_version(
+    world: World, tracker_pool: Pool, rollups: RollupTable
+) -> None:
+    await world.happen(40)
+    await roll_all(rollups)
+    table = StatsTable(tracker_pool)
+
+    async def planned(**asked: object) -> dict[tuple[str | None, int | None], int]:
+        counted = await table.count(await everything(tracker_pool, world.app, **asked))
+        found = {(one.key.template, one.key.template_version): one.counts.planned for one in counted.groups}
+        return {key: count for key, count in found.items() if count}
+
+    truth = {
+        (row["template"], row["version"]): row["n"]
+        for row in await world.pool.fetch(
+            "SELECT CASE WHEN d.template_version > 0 THEN coalesce(n.template, '') ELSE '' END AS template, "
+            "coalesce(d.template_version, 0) AS version, count(*) AS n "
+            "FROM ledger.delivery d JOIN ledger.notification n ON n.id = d.notification_id GROUP BY 1, 2"
+        )
+    }
+    names, versions = {name for name, _ in truth}, {version for _, version in truth}
+
+    both = (Dimension.TEMPLATE, Dimension.TEMPLATE_VERSION)
+    assert await planned(group_by=both) == truth
+    assert await planned(group_by=(Dimension.TEMPLATE,)) == {
+        (name, None): sum(n for (one, _), n in truth.items() if one == name) for name in names
+    }
+    assert await planned(group_by=(Dimension.TEMPLATE_VERSION,)) == {
+        (None, version): sum(n for (_, one), n in truth.items() if one == version) for version in versions
+    }
+    for wanted in ({"welcome"}, {"welcome", ""}, {"never sent"}):
+        for version in (None, (2,), (0, 1)):
+            asked = await planned(group_by=both, templates=tuple(wanted), template_versions=version)
+            assert asked == {
+                key: n for key, n in truth.items() if key[0] in wanted and (version is None or key[1] in version)
+            }
+    assert await planned(group_by=both, template_versions=(2,)) == {k: n for k, n in truth.items() if k[1] == 2}
+    assert len(truth) > 4
+
+
+async def test_templates_by_country_are_the_same_from_weeks_and_from_days(
+    world: World, tracker_pool: Pool, rollups: RollupTable
+) -> None:
+    await world.happen(40)
+    await roll_all(rollups)
+    table = StatsTable(tracker_pool)
+    near = await everything(tracker_pool, world.app)
+    asked = Query(
+        near.apps,
+        Window(near.window.since.replace(hour=0) - 8 * DAY, near.window.until.replace(hour=0) + 8 * DAY, Bucket.DAY),
+        group_by=(Dimension.TEMPLATE, Dimension.COUNTRY),
+    )
+
+    from_weeks = await table.count(asked)
+    await world.pool.execute("UPDATE tracking.rollup_cursor SET weeks_place = ''")
+    await world.pool.execute("UPDATE tracking.rollup_week SET planned = planned + 1")
+    from_days = await table.count(asked)
+
+    assert from_weeks == from_days
+    assert from_days.total.planned > 0
+    assert any(group.reasons for group in from_days.groups)
+
+
+async def test_weeks_that_an_earlier_version_left_behind_are_added_up_anew(
+    database: Database, world: World, rollups: RollupTable
+) -> None:
+    await world.happen(20)
+    await roll_all(rollups)
+    await database.pool.execute("DELETE FROM tracking.reason_week")
+    await database.pool.execute("UPDATE tracking.rollup_week SET planned = 77")
+    await database.pool.execute("UPDATE tracking.rollup_cursor SET as_of = as_of + interval '1 ms'")
+
+    await world.happen(10)
+    await roll_all(rollups)
+
+    assert await rolled_cells(database.pool) == await true_cells(database.pool)
+
+
+async def test_test_sends_are_counted_nowhere(database: Database, app: App, world: World, rollups: RollupTable) -> None:
+    await world.happen(20)
+    await database.pool.execute(
+        "INSERT INTO ledger.test_send (notification_id, app_id) SELECT id, app_id FROM ledger.notification"
+    )
+    await database.pool.execute(
+        "INSERT INTO tracking.activity (delivery_id, app_id, category_id, template_version, channel, country, kind, machine, late)"
+        " SELECT id, app_id, category_id, 3, 5, 'DE', $1, true, false FROM ledger.delivery",
+        Kind.OPENED,
+    )
+
+    await roll_all(rollups)
+
+    assert await rolled_cells(database.pool) == {}
 
 
 async def test_apps_see_only_their_own_counts(world: World, tracker_pool: Pool, rollups: RollupTable) -> None:

@@ -106,7 +106,7 @@ async def test_rates_are_given_where_there_is_something_to_divide_by(channel: gr
 
 async def test_all_that_is_asked_reaches_the_query(channel: grpc.aio.Channel, statistics: FakeStatistics) -> None:
     request = pb.StatsRequest(
-        group_by=[pb.STATS_DIMENSION_PROVIDER, pb.STATS_DIMENSION_COUNTRY],
+        group_by=[pb.STATS_DIMENSION_PROVIDER, pb.STATS_DIMENSION_COUNTRY, pb.STATS_DIMENSION_TEMPLATE],
         bucket=pb.STATS_BUCKET_DAY,
         filter=pb.StatsFilter(
             categories=["news", "orders"],
@@ -114,6 +114,7 @@ async def test_all_that_is_asked_reaches_the_query(channel: grpc.aio.Channel, st
             channels=[channel_pb2.CHANNEL_SMS],
             providers=["apns"],
             countries=["KR", "-"],
+            templates=["welcome", "-"],
         ),
     )
     request.since.FromDatetime(NOW - timedelta(days=2))
@@ -126,25 +127,27 @@ async def test_all_that_is_asked_reaches_the_query(channel: grpc.aio.Channel, st
         apps=(SHOP,),
         window=query.window,
         bucket=Bucket.DAY,
-        group_by=(Dimension.PROVIDER, Dimension.COUNTRY),
+        group_by=(Dimension.PROVIDER, Dimension.COUNTRY, Dimension.TEMPLATE),
         categories=(2, 1),
         template_versions=(3,),
         channels=(Channel.SMS,),
         lanes=(7,),
         countries=("KR", ""),
+        templates=("welcome", ""),
     )
     assert response.since.ToDatetime(UTC) == datetime(2026, 2, 27, tzinfo=UTC)
     assert not response.channels
 
 
 async def test_rows_are_told_by_name(channel: grpc.aio.Channel, statistics: FakeStatistics) -> None:
-    key = Key(NOW, SHOP, 1, 5, Channel.IOS, 7, "KR")
+    key = Key(NOW, SHOP, 1, 5, Channel.IOS, 7, "KR", "welcome")
     statistics.answer = Counted(AS_OF, (Group(key, Counts(sent=1)), Group(Key(category_id=99, lane_id=0), Counts())))
 
     response = await ask(channel, pb.StatsRequest(bucket=pb.STATS_BUCKET_HOUR))
 
     known, unknown = response.rows
     assert (known.app, known.category, known.provider, known.country) == ("shop", "orders", "apns", "KR")
+    assert (known.template, unknown.template) == ("welcome", "")
     assert (known.start.ToDatetime(UTC), known.template_version, Channel(known.channel)) == (NOW, 5, Channel.IOS)
     assert (unknown.category, unknown.provider, unknown.HasField("start")) == ("", "", False)
 
@@ -179,6 +182,9 @@ async def test_app_may_name_itself(channel: grpc.aio.Channel, statistics: FakeSt
         ("filter.channels[0]", pb.StatsRequest(filter=pb.StatsFilter(channels=[0]))),  # type: ignore[list-item]
         ("filter.template_versions[0]", pb.StatsRequest(filter=pb.StatsFilter(template_versions=[2**32 - 1]))),
         ("filter.countries[0]", pb.StatsRequest(filter=pb.StatsFilter(countries=["Korea"]))),
+        ("filter.templates[0]", pb.StatsRequest(filter=pb.StatsFilter(templates=["No Name"]))),
+        ("filter.templates[1]", pb.StatsRequest(filter=pb.StatsFilter(templates=["welcome", ""]))),
+        ("filter.templates", pb.StatsRequest(filter=pb.StatsFilter(templates=["welcome"] * (MOST_NAMES + 1)))),
         ("filter.countries", pb.StatsRequest(filter=pb.StatsFilter(countries=["KR"] * (MOST_NAMES + 1)))),
         ("filter.categories", pb.StatsRequest(filter=pb.StatsFilter(categories=["news"] * (MOST_NAMES + 1)))),
         ("group_by[0]", pb.StatsRequest(group_by=[77])),  # type: ignore[list-item]

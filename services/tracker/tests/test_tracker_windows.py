@@ -12,6 +12,7 @@ from clarion_tracker.funnel import Counts, ReasonCount, by_receipt, by_state, ra
 from clarion_tracker.statistics import (
     DAY,
     HOUR,
+    WEEK,
     Bucket,
     Counted,
     Dimension,
@@ -19,6 +20,7 @@ from clarion_tracker.statistics import (
     Group,
     Kept,
     Key,
+    Rollup,
     Window,
     grain_of,
     merged,
@@ -29,6 +31,7 @@ from clarion_tracker.statistics import (
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TODAY = datetime(2026, 3, 1, tzinfo=UTC)
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 KEPT = Kept(timedelta(days=35), timedelta(days=400))
 
 
@@ -84,57 +87,78 @@ def test_fine_counts_by_hour_reach_a_week(grain: Grain) -> None:
         window(NOW - week - timedelta(seconds=1), NOW, Bucket.HOUR, NOW, KEPT, grain)
 
 
-def test_template_versions_by_country_are_counted_by_the_day() -> None:
+def test_templates_by_country_are_counted_by_the_day() -> None:
     assert window(NOW - HOUR, NOW, None, NOW, KEPT, Grain.BOTH) == Window(TODAY, TODAY + DAY, Bucket.DAY)
     with pytest.raises(DomainError, match="bucket"):
         window(NOW - HOUR, NOW, Bucket.HOUR, NOW, KEPT, Grain.BOTH)
 
 
 @pytest.mark.parametrize(
-    ("group_by", "versions", "countries", "grain"),
+    ("group_by", "versions", "countries", "templates", "grain"),
     [
-        ([Dimension.CHANNEL, Dimension.PROVIDER, Dimension.CATEGORY, Dimension.APP], None, None, Grain.NONE),
-        ([Dimension.TEMPLATE_VERSION], None, None, Grain.TEMPLATE_VERSION),
-        ([], (), None, Grain.TEMPLATE_VERSION),
-        ([Dimension.COUNTRY], None, None, Grain.COUNTRY),
-        ([], None, ("KR",), Grain.COUNTRY),
-        ([Dimension.COUNTRY], (1,), None, Grain.BOTH),
+        ([Dimension.CHANNEL, Dimension.PROVIDER, Dimension.CATEGORY, Dimension.APP], None, None, None, Grain.NONE),
+        ([Dimension.TEMPLATE_VERSION], None, None, None, Grain.TEMPLATE_VERSION),
+        ([Dimension.TEMPLATE], None, None, None, Grain.TEMPLATE_VERSION),
+        ([], (), None, None, Grain.TEMPLATE_VERSION),
+        ([], None, None, ("welcome",), Grain.TEMPLATE_VERSION),
+        ([Dimension.COUNTRY], None, None, None, Grain.COUNTRY),
+        ([], None, ("KR",), None, Grain.COUNTRY),
+        ([Dimension.COUNTRY], (1,), None, None, Grain.BOTH),
+        ([Dimension.TEMPLATE], None, ("KR",), None, Grain.BOTH),
+        ([Dimension.COUNTRY], None, None, ("welcome",), Grain.BOTH),
     ],
 )
 def test_grain_is_the_coarsest_that_tells_apart_what_is_asked(
-    group_by: list[Dimension], versions: tuple[int, ...] | None, countries: tuple[str, ...] | None, grain: Grain
+    group_by: list[Dimension],
+    versions: tuple[int, ...] | None,
+    countries: tuple[str, ...] | None,
+    templates: tuple[str, ...] | None,
+    grain: Grain,
 ) -> None:
-    assert grain_of(group_by, versions, countries) is grain
+    assert grain_of(group_by, versions, countries, templates) is grain
 
 
 @given(
     st.timedeltas(timedelta(seconds=1), timedelta(days=399)),
     st.timedeltas(timedelta(0), timedelta(days=399)),
     st.sampled_from([None, Bucket.DAY]),
+    st.sampled_from([Grain.NONE, Grain.BOTH]),
+    st.booleans(),
 )
 def test_spans_fill_the_window_without_gap_or_overlap(
-    back: timedelta, length: timedelta, bucket: Bucket | None
+    back: timedelta, length: timedelta, bucket: Bucket | None, grain: Grain, weeks: bool
 ) -> None:
     since = NOW - back
-    asked = window(since, since + length + timedelta(seconds=1), bucket, NOW, KEPT)
+    asked = window(since, since + length + timedelta(seconds=1), bucket, NOW, KEPT, grain)
 
-    found = list(spans(asked, bucket))
+    found = list(spans(asked, bucket, weeks=weeks and grain is Grain.BOTH))
 
     assert asked.since <= since < asked.until
     assert [asked.since, *(span.until for span in found)] == [*(span.since for span in found), asked.until]
     for span in found:
-        unit = DAY if span.rollup is Bucket.DAY else HOUR
+        unit = {Rollup.HOUR: HOUR, Rollup.DAY: DAY, Rollup.WEEK: WEEK}[span.rollup]
         assert span.since < span.until
-        assert not (span.since - TODAY) % unit
-        assert not (span.until - TODAY) % unit
-        assert span.rollup is Bucket.DAY or span.since >= NOW - KEPT.hours - HOUR
+        assert not (span.since - MONDAY) % unit
+        assert not (span.until - MONDAY) % unit
+        assert span.rollup is not Rollup.HOUR or span.since >= NOW - KEPT.hours - HOUR
+        assert span.rollup is not Rollup.WEEK or (weeks and grain is Grain.BOTH and bucket is None)
 
 
 def test_long_window_reads_days_and_only_its_edges_in_hours() -> None:
     found = list(spans(window(NOW - timedelta(days=30), NOW, None, NOW, KEPT), None))
 
-    assert [span.rollup for span in found] == [Bucket.HOUR, Bucket.DAY, Bucket.HOUR]
+    assert [span.rollup for span in found] == [Rollup.HOUR, Rollup.DAY, Rollup.HOUR]
     assert found[1].until - found[1].since == timedelta(days=29)
+
+
+def test_month_of_templates_by_country_reads_whole_weeks_and_only_its_edges_in_days() -> None:
+    asked = window(NOW - timedelta(days=26), NOW + timedelta(days=3), None, NOW, KEPT, Grain.BOTH)
+
+    found = list(spans(asked, None, weeks=True))
+
+    assert [span.rollup for span in found] == [Rollup.DAY, Rollup.WEEK, Rollup.DAY]
+    assert found[1].until - found[1].since == 3 * WEEK
+    assert found[1].since.weekday() == 0
 
 
 SOME = Counts(

@@ -120,37 +120,43 @@ class World:
                     content=b"content",
                 )
             )
-        return Plan(source, made, max_attempts=3, at_most_once=False)
+        template = self.random.choice(["", "welcome", "receipt"])
+        return Plan(source, made, max_attempts=3, at_most_once=False, template=template)
 
 
 _ACCEPTED = """
-SELECT date_bin('1 hour', uuid_extract_timestamp(id), 'epoch') AS at, app_id, category_id, 0 AS template_version, 0 AS channel,
+SELECT date_bin('1 hour', uuid_extract_timestamp(id), 'epoch') AS at, app_id, category_id, '0' AS template, 0 AS channel,
        0 AS lane_id, '' AS country, 'accepted' AS what, 0 AS reason, count(*) AS n
 FROM ledger.notification GROUP BY 1, 2, 3
 """
 _DELIVERIES = """
-SELECT date_bin('1 hour', uuid_extract_timestamp(id), 'epoch') AS at, app_id, category_id,
-       coalesce(template_version, 0) AS template_version, channel,
-       CASE WHEN state >= 20 AND state <> 22 THEN lane_id ELSE 0 END AS lane_id,
-       coalesce(country, '') AS country, w.what, CASE WHEN w.what = 'ended' THEN reason ELSE 0 END AS reason, count(*) AS n
-FROM ledger.delivery d CROSS JOIN LATERAL (VALUES
-    ('planned', true), ('sent', state = 20), ('failed', state = 21), ('suppressed', state = 22), ('expired', state = 23),
-    ('dead_lettered', state = 25), ('delivered', receipt >= 2), ('undelivered', receipt = 1), ('opened', receipt >= 3),
-    ('clicked', receipt >= 4), ('ended', reason <> 0)
+SELECT date_bin('1 hour', uuid_extract_timestamp(d.id), 'epoch') AS at, d.app_id, d.category_id,
+       CASE WHEN template_version > 0 THEN coalesce(n.template || ' ', '') ELSE '' END || coalesce(template_version, 0) AS template,
+       d.channel,
+       CASE WHEN d.state >= 20 AND d.state <> 22 THEN d.lane_id ELSE 0 END AS lane_id,
+       coalesce(d.country, '') AS country, w.what, CASE WHEN w.what = 'ended' THEN reason ELSE 0 END AS reason, count(*) AS n
+FROM ledger.delivery d LEFT JOIN ledger.notification n ON n.id = d.notification_id CROSS JOIN LATERAL (VALUES
+    ('planned', true), ('sent', d.state = 20), ('failed', d.state = 21), ('suppressed', d.state = 22), ('expired', d.state = 23),
+    ('dead_lettered', d.state = 25), ('delivered', receipt >= 2), ('undelivered', receipt = 1), ('opened', receipt >= 3),
+    ('clicked', receipt >= 4), ('ended', d.reason <> 0)
 ) AS w (what, holds) WHERE w.holds GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 """
 _ROLLED = """
-SELECT r.at, r.app_id, r.category_id, r.template_version, r.channel, r.lane_id, r.country, w.what, 0 AS reason, r.grain, w.n
-FROM tracking.rollup_{unit} r CROSS JOIN LATERAL (VALUES
+SELECT r.at, r.app_id, r.category_id, coalesce(k.name || ' ' || k.version, r.template_version::text), r.channel, r.lane_id, r.country,
+       w.what, 0 AS reason, r.grain, w.n
+FROM tracking.rollup_{unit} r LEFT JOIN ledger.template_key k ON k.template_key = r.template_version AND k.app_id = r.app_id
+CROSS JOIN LATERAL (VALUES
     ('accepted', accepted), ('planned', planned), ('sent', sent), ('failed', failed), ('suppressed', suppressed),
     ('expired', expired), ('cancelled', cancelled), ('dead_lettered', dead_lettered), ('delivered', delivered),
     ('undelivered', undelivered), ('opened', opened), ('clicked', clicked)
 ) AS w (what, n) WHERE w.n <> 0
 UNION ALL
-SELECT at, app_id, category_id, template_version, channel, lane_id, country, 'ended', reason, grain, count
-FROM tracking.reason_{unit} WHERE count <> 0
+SELECT at, r.app_id, category_id, coalesce(k.name || ' ' || k.version, template_version::text), channel, lane_id, country, 'ended',
+       reason, grain, count
+FROM tracking.reason_{unit} r LEFT JOIN ledger.template_key k ON k.template_key = r.template_version AND k.app_id = r.app_id
+WHERE count <> 0
 """
-GRAINS = {"hour": range(3), "day": range(4)}
+GRAINS = {"hour": range(3), "day": range(4), "week": range(3, 4)}
 
 Cells = Counter[tuple[object, ...]]
 
@@ -162,9 +168,10 @@ async def true_cells(pool: Pool) -> Cells:
         for unit, grains in GRAINS.items():
             for grain in grains:
                 at = row["at"] if unit == "hour" else row["at"].replace(hour=0)
-                template_version = row["template_version"] if grain & 1 else 0
+                at -= timedelta(days=at.weekday() if unit == "week" else 0)
+                template = row["template"] if grain & 1 else "0"
                 country = row["country"] if grain & 2 else ""
-                key = (row["app_id"], row["category_id"], template_version, row["channel"], row["lane_id"], country)
+                key = (row["app_id"], row["category_id"], template, row["channel"], row["lane_id"], country)
                 found[unit, grain, at, *key, row["what"], row["reason"]] += row["n"]
     return found
 

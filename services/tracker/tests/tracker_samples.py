@@ -87,7 +87,13 @@ class FakeActivities:
         self.noted: dict[Activity, int] = {}
         self.told: dict[tuple[UUID, int, str], AppEvent] = {}
         self.handed_over: dict[UUID, timedelta | None] = {}
+        self.instead: dict[UUID, UUID] = {}
         self.away = False
+
+    async def replaced(self, delivery_ids: Collection[UUID]) -> Mapping[UUID, UUID]:
+        if self.away:
+            raise Away
+        return {id_: self.instead[id_] for id_ in delivery_ids if id_ in self.instead}
 
     async def note(self, done: Mapping[Activity, int]) -> None:
         if self.away:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.adversity.episodes import disks, failover, nodes, outages
+from tests.adversity.episodes import crowds, disks, failover, nodes, outages
 from tests.adversity.episodes.base import Episode
 
 IN_ORDER: Sequence[Episode] = (
@@ -13,6 +13,7 @@ IN_ORDER: Sequence[Episode] = (
     nodes.ThreeNodes(),
     failover.Standby(),
     failover.Backlog(),
+    crowds.Crowd(),
 )
 """One after the other."""
 ALONGSIDE: Sequence[Episode] = (outages.RealTime(),)

@@ -128,9 +128,6 @@ livenessProbe: {tcpSocket: {port: postgres}, periodSeconds: 20}
 
 {{- define "clarion.natsContainer" }}
 args: [-c, /etc/nats/nats.conf]
-env:
-  - name: NATS_PASSWORD
-    {{- include "clarion.passwordFrom" .Values.nats.existingSecret | nindent 4 }}
 startupProbe: {httpGet: {path: /healthz, port: 8222}, periodSeconds: 2, failureThreshold: 60}
 readinessProbe: {httpGet: {path: /healthz, port: 8222}, periodSeconds: 5}
 livenessProbe: {httpGet: {path: "/healthz?js-server-only=true", port: 8222}, periodSeconds: 20}

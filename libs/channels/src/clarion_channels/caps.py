@@ -92,7 +92,7 @@ def _answer(limits: Sequence[WindowLimit], grant: pb.Grant | None, now: datetime
     if grant is None:
         return CapAnswer(True)
     if grant.allowed:
-        near = "" if grant.unchecked else near_limit(limits, grant.remaining)
+        near = "" if grant.unchecked else near_limit(limits, grant.remaining_each)
         return CapAnswer(True, grant.unchecked, near=near)
     closed = limits[grant.closed_limit]
     return CapAnswer(

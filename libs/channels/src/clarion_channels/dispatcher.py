@@ -121,7 +121,7 @@ async def build_dispatcher(
             abandoned_rest=timedelta(seconds=s.abandoned_seconds),
         ).running()
     )
-    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.wall", production=s.production))
+    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.test_send", production=s.production))
     d.every("config", config.POLL, cache.refresh)
     d.every("dead addresses", FLUSH_DEAD, dead.flush)
     d.every("lane gauges", SHOW_LANES, engine.show_lanes)

@@ -10,14 +10,19 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 MAX_URL_LENGTH = 2048
 _PORTS = {"https": 443, "http": 80}
 _NAT64 = IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""All that IANA hands out; what was once outside of it (site-local, IPv4-compatible) leads inwards where it leads at all."""
+_NOBODYS = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv4Network("168.63.129.16/32"))
+"""Beyond what Python calls private: IETF assignments whole (Oracle's metadata is among them), relays of 6to4 (RFC 7526), and
+where each virtual machine of Azure reaches its own host."""
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?")
-_LOCAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa")
+_LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "private", "lan", "home", "corp", "arpa")
 """Top-level names that no public host has (RFC 6761, RFC 6762, RFC 8375, ICANN's reserved ones)."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -44,8 +49,13 @@ class Target:
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to one host that the whole internet can reach."""
     ip = ip_address(address.partition("%")[0])
-    target = _inner_ipv4(ip) or ip
-    return target.is_global and not target.is_multicast
+    if isinstance(ip, IPv6Address):
+        inner = _inner_ipv4(ip)
+        if inner is None:
+            # Tunnels of old (6to4, Teredo) end at whichever relay is near.
+            return ip in _GLOBAL_UNICAST and ip.is_global and ip.sixtofour is None and ip.teredo is None
+        ip = inner
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOBODYS)
 
 
 def target_of(url: str, *, private: bool = False) -> Target:
@@ -104,13 +114,9 @@ def _check_host(host: str) -> None:
         raise ForbiddenUrl("not a public address")
 
 
-def _inner_ipv4(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
+def _inner_ipv4(ip: IPv6Address) -> IPv4Address | None:
     # Where an IPv6 address only wraps an IPv4 one, the packets end at the inner one.
-    if isinstance(ip, IPv4Address):
-        return None
-    if ip in _NAT64:
-        return IPv4Address(ip.packed[-4:])
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+    return IPv4Address(ip.packed[-4:]) if ip in _NAT64 else ip.ipv4_mapped
 
 
 async def _system(host: str, port: int) -> list[str]:

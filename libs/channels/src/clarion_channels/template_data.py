@@ -8,7 +8,10 @@ from datetime import datetime
 
 from google.protobuf.struct_pb2 import Struct, Value
 
+from clarion.internal.template.v1.template_service_pb2 import Description
+from clarion.notification.v1.notification_service_pb2 import TemplateRef
 from clarion.template.v1.variable_pb2 import Variable, VariableType
+from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
 
 MAX_FAULTS = 20
 MAX_URL_BYTES = 2_048
@@ -48,6 +51,53 @@ def faults_of(variables: Iterable[Variable], data: Struct) -> list[DataFault]:
     found: list[DataFault] = []
     _check_object(variables, data, "", found)
     return found
+
+
+def holds_nul(data: Struct) -> bool:
+    """Whether a text or a name in it holds a NUL, which no mail may and no text of the database can."""
+    # Without a byte of zero there is none; numbers may have some, too.
+    if b"\0" not in data.SerializeToString():
+        return False
+    pending: list[Struct | Value] = [data]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, Struct):
+            if any("\0" in name for name in found.fields):
+                return True
+            pending += found.fields.values()
+        elif found.HasField("struct_value"):
+            pending.append(found.struct_value)
+        elif found.HasField("list_value"):
+            pending += found.list_value.values
+        elif "\0" in found.string_value:
+            return True
+    return False
+
+
+def check_reference(description: Description, reference: TemplateRef, path: str, *, digest: bool = False) -> None:
+    """What the template service says of a template, against what is to be sent: faults are named under `path`, the field of
+    its data. Data is judged by the published version alone. `digest`: the planner gives that variable.
+
+    Raises TEMPLATE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong type).
+    """
+    if not (reference.version or description.published_version) or reference.version > description.latest_version:
+        raise DomainError(
+            ErrorReason.TEMPLATE_NOT_FOUND,
+            f"there is no published template {reference.name!r}",
+            metadata={"template": reference.name},
+        )
+    if reference.version:
+        return
+    given = {*reference.data.fields, *(("digest",) if digest else ())}
+    missing = [name for name in description.required_variables if name not in given]
+    if missing:
+        raise DomainError(
+            ErrorReason.MISSING_VARIABLE,
+            f"missing: {', '.join(missing)}",
+            metadata={"template": reference.name, "variables": ",".join(missing)},
+        )
+    if faults := faults_of(description.variables, reference.data):
+        raise invalid_fields(FieldFault(f"{path}.{fault.path}", fault.message) for fault in faults)
 
 
 def value_faults(variable: Variable, value: Value, path: str) -> list[DataFault]:

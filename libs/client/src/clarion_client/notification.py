@@ -42,6 +42,7 @@ class NotificationFields(TypedDict, total=False):
     collapse_key: str
     digest_key: str
     attachments: Sequence[Attachment]
+    test: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,8 @@ class Notification:
     `deliver_at` and `expire_at` are aware datetimes; `deliver_at_local` is naive and means each recipient's own clock, as
     `send_window` does, outside of which it waits. `channels` in order of preference; empty: all.
     `attachments` go to those who get it by mail; with them a notification takes at most 10 recipients.
+    `test`: a test send, which quiet hours and caps of the recipient do not hold back and statistics leave out; its key needs
+    the scope template:write, too.
     Raises ValueError for naive datetimes, a body that is not exactly one, and recipients given as one string.
     Data and content stay out of `repr`: they are personal.
     """
@@ -80,6 +83,7 @@ class Notification:
     collapse_key: str = ""
     digest_key: str = ""
     attachments: Sequence[Attachment] = field(default=(), repr=False)
+    test: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.recipients, str):
@@ -109,6 +113,7 @@ class Notification:
             collapse_key=self.collapse_key,
             digest_key=self.digest_key,
             attachments=[attachment.to_proto() for attachment in self.attachments],
+            test=self.test,
         )
 
     def _template_ref(self) -> pb.TemplateRef | None:

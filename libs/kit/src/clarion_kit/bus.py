@@ -5,7 +5,6 @@ Nothing on the bus is precious: it carries ids, and the ledger brings back whate
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -24,14 +23,15 @@ from nats.js.errors import APIError, NotFoundError
 from opentelemetry.trace import SpanKind
 
 from clarion.bus.v1.work_pb2 import Kind, Work
-from clarion_kit.bus_rights import inbox, read_credentials
+from clarion_kit.bus_login import CredentialFile
+from clarion_kit.bus_rights import inbox
 from clarion_kit.errors import Unavailable
 from clarion_kit.settings import Common, from_file
 from clarion_kit.steady_nats import SteadyClient
 from clarion_kit.subjects import ACK_WAIT, Lane, Stream, StreamSpec, Subjects, all_lanes
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
-from clarion_kit.tls import TlsFiles
+from clarion_kit.tls import RenewingContext, TlsFiles
 
 log = logging.getLogger(__name__)
 
@@ -139,16 +139,15 @@ class JetStreamBus:
         telemetry: Telemetry,
         *,
         replicas: int = 1,
-        tls: ssl.SSLContext | None = None,
-        credentials: tuple[str, str] | None = None,
+        tls: RenewingContext | None = None,
+        credentials: CredentialFile | None = None,
     ) -> AsyncIterator["JetStreamBus"]:
         """A connection that is tried until it stands, and again for ever when it breaks. `credentials`: user and password,
-        where the URL names none.
+        where the URL names none. Each new connection proves itself by what the files hold then.
 
         Comes back without it after `FIRST_CONNECTION`: a daemon may start before its bus.
         """
-        user, password = credentials or (None, None)
-        client = SteadyClient()
+        client = SteadyClient(tls.latest if tls is not None else None)
         closing = False
 
         async def on_error(error: Exception) -> None:
@@ -165,10 +164,10 @@ class JetStreamBus:
             await client.connect(
                 servers=url.split(","),
                 name=f"clarion-{daemon}",
-                user=user,
-                password=password,
+                user=credentials.user if credentials is not None else None,
+                password=credentials.password if credentials is not None else None,
                 inbox_prefix=inbox(daemon),
-                tls=tls,
+                tls=tls.latest() if tls is not None else None,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,
                 connect_timeout=5,
@@ -200,7 +199,7 @@ class JetStreamBus:
             raise ValueError("nats_url is required")
         url = settings.nats_url.get_secret_value()
         tls = (
-            TlsFiles.in_dir(settings.tls_dir).client_context()
+            RenewingContext(TlsFiles.in_dir(settings.tls_dir), TlsFiles.client_context)
             if settings.tls_dir and url.startswith("tls://")
             else None
         )
@@ -213,7 +212,7 @@ class JetStreamBus:
             telemetry,
             replicas=settings.stream_replicas,
             tls=tls,
-            credentials=from_file("CLARION_NATS_CREDENTIALS_FILE", read_credentials, file) if file else None,
+            credentials=from_file("CLARION_NATS_CREDENTIALS_FILE", CredentialFile, file) if file else None,
         )
 
     async def ping(self) -> None:

@@ -6,6 +6,8 @@ gRPC has no minimum-version setting; the cipher suites below leave TLS 1.2 with 
 
 import os
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +57,21 @@ class TlsFiles:
         context.load_cert_chain(self.certificate, self.key)
         return context
 
+    def server_context(self) -> ssl.SSLContext:
+        """For servers that anybody may reach, without a certificate of the mesh. Raises OSError for files that cannot be used."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
     def stamp(self) -> tuple[int, ...] | None:
         """Differs after each change of a file; None while one is missing."""
         try:
-            return tuple(path.stat().st_mtime_ns for path in (self.ca, self.certificate, self.key))
+            found = [path.stat() for path in (self.ca, self.certificate, self.key)]
         except OSError:
             return None
+        # Clocks of file systems tick in milliseconds: a file that replaced another in the same tick is known by its inode.
+        return tuple(part for file in found for part in (file.st_mtime_ns, file.st_ino, file.st_size))
 
     def belong_together(self) -> bool:
         """Whether key, certificate and authorities can be used: files that are replaced one by one cannot for a moment."""
@@ -73,7 +84,7 @@ class TlsFiles:
         return True
 
     def _server_credentials(self, *, require_client: bool) -> grpc.ServerCredentials:
-        served = self.stamp()
+        watch = FileWatch(self)
 
         def configuration() -> grpc.ServerCertificateConfiguration:
             return grpc.ssl_server_certificate_configuration(
@@ -81,15 +92,44 @@ class TlsFiles:
             )
 
         def reload() -> grpc.ServerCertificateConfiguration | None:
-            nonlocal served
-            now = self.stamp()
-            if now == served or not self.belong_together():
-                return None
-            served = now
-            return configuration()
+            return configuration() if watch.changed() else None
 
         return grpc.dynamic_ssl_server_credentials(
             configuration(),
             reload,  # type: ignore[arg-type]  # None means "unchanged", which the stub forgets
             require_client_authentication=require_client,
         )
+
+
+class FileWatch:
+    """Tells of files that replaced those of before. Not of files that cannot be used: then the former ones go on."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamp = files.stamp()
+
+    def changed(self) -> bool:
+        """Once for each set of files."""
+        stamp = self._files.stamp()
+        if stamp is None or stamp == self._stamp or not self._files.belong_together():
+            return False
+        self._stamp = stamp
+        return True
+
+
+class RenewingContext:
+    """A TLS context of the newest files, for whoever connects or is connected to next."""
+
+    def __init__(self, files: TlsFiles, make: Callable[[TlsFiles], ssl.SSLContext]) -> None:
+        """Raises what `make` raises."""
+        self._files = files
+        self._make = make
+        self._watch = FileWatch(files)
+        self._context = make(files)
+
+    def latest(self) -> ssl.SSLContext:
+        if self._watch.changed():
+            # Files that change again in this moment are looked at again by the next caller.
+            with suppress(OSError, ValueError):
+                self._context = self._make(self._files)
+        return self._context

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion_kit.errors import FieldFault, invalid_fields
 
@@ -64,3 +67,13 @@ class Faults:
         """Raises DomainError INVALID_FIELD."""
         if self._faults:
             raise invalid_fields(self._faults)
+
+
+def moment(faults: Faults, field: str, stamp: Timestamp) -> datetime | None:
+    """A time of the contract, whose numbers may be no time at all: aware UTC, years 1 to 9999; None and a fault for what is
+    no time."""
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        faults.add(field, "no valid time")
+        return None

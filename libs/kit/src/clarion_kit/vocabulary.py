@@ -122,6 +122,7 @@ class Reason(Word):
     TOO_LARGE = 17
     DEFERRED_TOO_LONG = 18
     COUNTRY_NOT_ALLOWED = 19
+    NOT_YET_DUE = 20
     REFUSED = 40
     ADDRESS_DEAD = 41
     AMBIGUOUS = 42

@@ -9,7 +9,7 @@ import asyncpg
 
 from clarion_kit import crash
 from clarion_kit.vocabulary import Priority
-from clarion_ledger.db import Pool, connection
+from clarion_ledger.db import Connection, Pool, connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class AcceptItem:
     """One notification as the edge hands it over: validated, its payload sealed (owner: the event id).
 
     `expire_at` None: `time_to_live` after it is due. `enqueue`: the caller will publish it at once (fast path).
-    `traceparent` is empty where unsampled.
+    `traceparent` is empty where unsampled. `test`: a test send.
     """
 
     app_id: int
@@ -32,6 +32,7 @@ class AcceptItem:
     payload: bytes
     traceparent: str
     enqueue: bool
+    test: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class EventIdReused:
 AcceptResult = Accepted | EventIdReused | asyncpg.DataError
 
 _ACCEPT = "SELECT * FROM ledger.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+_MARK = "INSERT INTO ledger.test_send (notification_id, app_id) SELECT * FROM unnest($1::uuid[], $2::int4[])"
 
 
 async def accept(pool: Pool, items: Sequence[AcceptItem]) -> list[AcceptResult]:
@@ -83,18 +85,29 @@ def _result(item: AcceptItem, row: asyncpg.Record) -> AcceptResult:
 
 async def _call(pool: Pool, items: Sequence[AcceptItem]) -> list[asyncpg.Record]:
     async with connection(pool) as db:
-        return await db.fetch(
-            _ACCEPT,
-            [item.app_id for item in items],
-            [item.event_id for item in items],
-            [item.payload_hash for item in items],
-            [item.category_id for item in items],
-            [item.priority for item in items],
-            [item.recipient_count for item in items],
-            [item.deliver_at for item in items],
-            [item.expire_at for item in items],
-            [item.time_to_live for item in items],
-            [item.payload for item in items],
-            [item.traceparent or None for item in items],
-            [item.enqueue for item in items],
-        )
+        if not any(item.test for item in items):
+            return await _store(db, items)
+        async with db.transaction():
+            rows = await _store(db, items)
+            fresh = [(row["notification_id"], items[row["ord"] - 1]) for row in rows if row["fresh"]]
+            tests = [(id_, item.app_id) for id_, item in fresh if item.test]
+            await db.execute(_MARK, [id_ for id_, _ in tests], [app_id for _, app_id in tests])
+            return rows
+
+
+async def _store(db: Connection, items: Sequence[AcceptItem]) -> list[asyncpg.Record]:
+    return await db.fetch(
+        _ACCEPT,
+        [item.app_id for item in items],
+        [item.event_id for item in items],
+        [item.payload_hash for item in items],
+        [item.category_id for item in items],
+        [item.priority for item in items],
+        [item.recipient_count for item in items],
+        [item.deliver_at for item in items],
+        [item.expire_at for item in items],
+        [item.time_to_live for item in items],
+        [item.payload for item in items],
+        [item.traceparent or None for item in items],
+        [item.enqueue for item in items],
+    )

@@ -163,6 +163,12 @@ CHECKS: Mapping[str, Callable[[_Scope], str]] = {
         SELECT n.id FROM ledger.notification n WHERE {s.n} AND n.broadcast_id IS NOT NULL
         AND NOT EXISTS (SELECT FROM ledger.broadcast b WHERE b.broadcast_id = n.broadcast_id)"""
     ),
+    # (i) what an SMS took of a budget is held while it is in flight, or waits to be put back
+    "charge_of_what_ended": lambda s: (
+        f"""
+        SELECT d.notification_id FROM ledger.sms_charge c JOIN ledger.delivery d ON d.id = c.delivery_id
+        WHERE {s.d} AND NOT c.unspent AND d.state >= 20"""
+    ),
     "in_flight_without_body": lambda s: (
         f"""
         SELECT w.notification_id FROM ledger.delivery_work w WHERE {s.w}

@@ -35,8 +35,8 @@ State: TypeAlias = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An act. `app_id`: whose it concerns, 0: the whole mesh. `actor_key` empty: somebody with the database's password.
-    `before` and `after` are JSON, or empty."""
+    """An act. `app_id`: whose it concerns, 0: the whole mesh. `actor_key` empty: somebody with the database's password;
+    `daemon:<name>`: what a daemon found to have been done. `before` and `after` are JSON, or empty."""
 
     seq: int
     at: datetime

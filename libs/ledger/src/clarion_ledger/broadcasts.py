@@ -39,7 +39,8 @@ class LeaseLost(Exception):
 class NewBroadcast:
     """What the edge hands over: validated, its payload sealed (table "broadcast", owner: the event id).
 
-    `deliver_at` None: now; `expire_at` None: `time_to_live` after it is due, or after `last_at` where that is later.
+    `deliver_at` None: now; `expire_at` None: `time_to_live` after it is due, or after `last_at` where that is later. `template`:
+    its name, empty where the content is its own.
     """
 
     app_id: int
@@ -54,6 +55,7 @@ class NewBroadcast:
     payload: bytes = field(repr=False)
     traceparent: str = ""
     last_at: datetime | None = None
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,10 @@ def siblings(broadcast_id: UUID) -> tuple[UUID, UUID]:
 _INSERT = f"""
 WITH stored AS (
     INSERT INTO ledger.broadcast (deliver_at, next_at, expire_at, broadcast_id, app_id, event_id, payload_hash, category_id,
-                                  priority, pace, payload, traceparent)
+                                  priority, pace, payload, traceparent, template)
     SELECT greatest($1, now()), greatest($1, now()),
            coalesce($2, greatest($1, $3, now()) + $4), CASE WHEN $1 > now() THEN uuidv7($1 - now()) ELSE uuidv7() END,
-           $5, $6, $7, $8, $9, $10, $11, $12
+           $5, $6, $7, $8, $9, $10, $11, $12, $13
     ON CONFLICT (app_id, event_id) DO NOTHING RETURNING broadcast_id, app_id
 ), happened AS (
     INSERT INTO ledger.event (notification_id, app_id, kind, code)
@@ -291,6 +293,7 @@ async def start(pool: Pool, new: NewBroadcast) -> Started:
             new.pace,
             new.payload,
             new.traceparent or None,
+            new.template or None,
         )
         if fresh is not None:
             if audit_log.is_called():

@@ -1,7 +1,8 @@
 """Budgets of SMS: segments per period, leased to planners in slices.
 
-A slice is counted as used when it is taken. What a planner does not spend it gives back; a slice that dies with its
-planner stays spent. So the sum of what is sent under a budget never exceeds it, whoever dies, and needs no other store.
+A slice is counted as used when it is taken. What a planner does not spend it gives back, and what was spent on an SMS that
+ended without any provider being asked is put back; a slice that dies with its planner stays spent. So the sum of what is
+sent under a budget never exceeds it, whoever dies, and needs no other store.
 Periods roll by the database's clock, with the first slice after their end.
 """
 
@@ -18,6 +19,8 @@ from clarion_ledger.db import Pool, connection
 
 MAX_BUDGETS = 300
 """Budgets of one app."""
+PUT_BACK_AT_ONCE = 5_000
+"""Charges that one call puts back."""
 
 
 class Period(IntEnum):
@@ -157,6 +160,26 @@ WITH locked AS (
 UPDATE ledger.sms_budget b SET used = greatest(b.used - l.unused, 0) FROM locked l WHERE b.budget_id = l.budget_id
 """
 
+# The charges are held first, so that each is put back once; of an earlier generation they just go.
+_UNSPENT = """
+SELECT delivery_id, budget_id FROM ledger.sms_charge WHERE unspent
+ORDER BY delivery_id, budget_id LIMIT $1 FOR UPDATE SKIP LOCKED
+"""
+_PUT_BACK = """
+WITH gone AS (
+    DELETE FROM ledger.sms_charge c USING unnest($1::uuid[], $2::int4[]) AS i (delivery_id, budget_id)
+    WHERE c.delivery_id = i.delivery_id AND c.budget_id = i.budget_id
+    RETURNING c.budget_id, c.generation, c.segments
+), unspent AS (
+    SELECT budget_id, generation, sum(segments)::int8 AS segments FROM gone GROUP BY 1, 2
+), locked AS (
+    SELECT b.budget_id, u.segments FROM ledger.sms_budget b JOIN unspent u USING (budget_id, generation)
+    ORDER BY b.budget_id FOR UPDATE OF b
+)
+UPDATE ledger.sms_budget b SET used = greatest(b.used - l.segments, 0) FROM locked l WHERE b.budget_id = l.budget_id
+RETURNING b.budget_id, l.segments
+"""
+
 
 async def put(pool: Pool, app_id: int, budget: SmsBudget) -> SmsBudgetState:
     """Create or replace the budget of a country or prefix. Raises INVALID_FIELD (a zone that the database does not know,
@@ -246,6 +269,17 @@ async def give_back(pool: Pool, slices: Sequence[Slice]) -> None:
             [one.generation for one in slices],
             [one.segments for one in slices],
         )
+
+
+async def put_back(pool: Pool) -> dict[int, int]:
+    """Put back what SMS took that ended before any provider was asked, some thousands at a time; gives the segments by budget.
+    Several may call it at once. Raises LedgerUnavailable."""
+    async with connection(pool) as db, db.transaction():
+        held = await db.fetch(_UNSPENT, PUT_BACK_AT_ONCE)
+        if not held:
+            return {}
+        rows = await db.fetch(_PUT_BACK, [row["delivery_id"] for row in held], [row["budget_id"] for row in held])
+    return {row["budget_id"]: row["segments"] for row in rows}
 
 
 def _state(row: asyncpg.Record) -> SmsBudgetState:

@@ -49,10 +49,20 @@ class CapQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What one SMS took of a budget, in the period that `generation` names."""
+
+    budget_id: int
+    generation: int
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
 class CapAnswer:
     """`unchecked`: nobody could say, so it may go. `rule` of what is allowed: why it may go over a limit. `shadow`: rules on
-    trial that would have stopped it. `near`: the rule that is nearly used up. `retry_after`: when there may be room again,
-    where it is not allowed and that can be known. `duplicate`: the same content was sent a moment ago."""
+    trial that would have stopped it. `near`: the rules that are nearly used up. `retry_after`: when there may be room again,
+    where it is not allowed and that can be known. `duplicate`: the same content was sent a moment ago. `taken`: what it took of
+    SMS budgets."""
 
     allowed: bool
     unchecked: bool = False
@@ -61,6 +71,7 @@ class CapAnswer:
     near: str = ""
     retry_after: timedelta | None = None
     duplicate: bool = False
+    taken: tuple[Taken, ...] = ()
 
 
 class Caps(Protocol):
@@ -95,6 +106,11 @@ class WindowLimit:
     rule: str
     ends_at: datetime | None = None
     duplicate: bool = False
+
+
+def caps_for(caps: Sequence[Cap], channel: Channel, *, test: bool) -> tuple[Cap, ...]:
+    """Those that a delivery counts in; a test send only in those of the whole app."""
+    return tuple(cap for cap in caps if cap.channel in (None, channel) and (cap.whole_app or not test))
 
 
 def limits_of(query: CapQuery, now: datetime, *, shadow: bool) -> list[WindowLimit]:
@@ -140,13 +156,15 @@ def zone_of(name: str) -> tzinfo:
         return UTC
 
 
-def near_limit(limits: Sequence[WindowLimit], remaining: int) -> str:
-    """The rule that is nearly used up; `remaining` is what the tightest limit has left."""
-    counted = [limit for limit in limits if not limit.duplicate]
-    if not counted:
+def near_limit(limits: Sequence[WindowLimit], lefts: Sequence[int]) -> str:
+    """The rules that are nearly used up; `lefts` is what each limit has left. None where that is not told of each."""
+    if len(lefts) != len(limits):
         return ""
-    tightest = min(counted, key=lambda limit: limit.limit)
-    return tightest.rule if remaining * 100 <= tightest.limit * (100 - NEAR_LIMIT_PERCENT) else ""
+    return "; ".join(
+        limit.rule
+        for limit, left in zip(limits, lefts, strict=True)
+        if not limit.duplicate and left * 100 <= limit.limit * (100 - NEAR_LIMIT_PERCENT)
+    )
 
 
 def wait_of(limit: WindowLimit, retry_after: timedelta, now: datetime) -> timedelta:

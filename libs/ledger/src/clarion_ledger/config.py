@@ -17,6 +17,7 @@ from clarion.category.v1.category_service_pb2 import Category, GateAction, Guara
 from clarion.provider.v1.provider_service_pb2 import Limits
 from clarion.routing.v1.routing_service_pb2 import ChannelRoutes
 from clarion.types.v1.retry_pb2 import RetryPolicy
+from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.vocabulary import Channel
 from clarion_ledger.db import Pool, connection
 from clarion_ledger.scheduling import Window, window_of
@@ -124,6 +125,15 @@ class Snapshot:
     quality: Mapping[tuple[int, str], int] = field(default_factory=dict)
     sms_countries: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
+    def category(self, app_id: int, name: str) -> CategoryRule:
+        """Raises CATEGORY_NOT_FOUND."""
+        found = self.categories.get((app_id, name))
+        if found is None:
+            raise DomainError(
+                ErrorReason.CATEGORY_NOT_FOUND, f"there is no category {name!r}", metadata={"category": name}
+            )
+        return found
+
     def lanes_of(self, app_id: int, channel: Channel) -> list[LaneConfig]:
         """Enabled accounts of an app for a channel, by id."""
         return [
@@ -150,6 +160,12 @@ class ConfigCache:
                 self._looked_at = time.monotonic()
                 await self.refresh()
         return self.snapshot
+
+    async def category(self, app_id: int, name: str) -> CategoryRule:
+        """By its name, looked for once more where it is not known. Raises CATEGORY_NOT_FOUND, LedgerUnavailable."""
+        if (app_id, name) not in self.snapshot.categories:
+            await self.look_again()
+        return self.snapshot.category(app_id, name)
 
     async def refresh(self) -> bool:
         """Read anew if anything changed; True if so. Raises LedgerUnavailable."""

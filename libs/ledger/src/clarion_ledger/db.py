@@ -14,6 +14,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 ACQUIRE_TIMEOUT_SECONDS = 3.0
+MAX_STATEMENT_CHARS = 32 << 10
 STATEMENT_TIMEOUT_SECONDS = 5.0
 
 _SESSION = {
@@ -68,6 +69,8 @@ async def pool(url: str, *, size: int, application: str) -> AsyncIterator[Pool]:
         max_inactive_connection_lifetime=300,
         command_timeout=STATEMENT_TIMEOUT_SECONDS + 1,
         timeout=ACQUIRE_TIMEOUT_SECONDS,
+        # Longer statements are planned anew each time, which takes longer than most of them run.
+        max_cacheable_statement_size=MAX_STATEMENT_CHARS,
         server_settings={**_SESSION, "application_name": f"clarion-{application}"},
         # The default reset is one more round trip for every statement; no session state is ever set here.
         reset=_nothing,

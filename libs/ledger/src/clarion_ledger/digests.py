@@ -38,13 +38,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class DueWindow:
-    """A window that is due, with its members by notification, the newest first."""
+    """A window that is due, with its members by notification, the newest first. `time_zone`: its recipient's, empty where it
+    is not known."""
 
     digest_id: int
     app_id: int
     category_id: int
     recipient_ref: UUID
     members: tuple[Member, ...]
+    time_zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ WITH picked AS (
 )
 UPDATE ledger.digest g SET claimed_until = now() + $2::interval
 FROM picked p WHERE g.digest_id = p.digest_id
-RETURNING g.digest_id, g.app_id, g.category_id, g.recipient_ref
+RETURNING g.digest_id, g.app_id, g.category_id, g.recipient_ref, g.time_zone
 """
 _MEMBERS = """
 WITH members AS (
@@ -125,6 +127,7 @@ async def claim_due(pool: Pool, count: int, lease: timedelta) -> list[DueWindow]
                 for row in rows
                 if row["digest_id"] == window["digest_id"]
             ),
+            window["time_zone"],
         )
         for window in claimed
     ]

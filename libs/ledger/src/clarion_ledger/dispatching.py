@@ -93,6 +93,8 @@ LEFT JOIN preference.recipient p ON p.app_id = w.app_id AND p.recipient_ref = w.
 WHERE w.delivery_id = ANY ($1) AND p.revision IS DISTINCT FROM w.wishes_revision
 """
 
+_TEST_SENDS = "SELECT notification_id FROM ledger.test_send WHERE notification_id = ANY ($1)"
+
 _EXTEND = """
 UPDATE ledger.delivery_work w SET lease_until = now() + $3
 FROM unnest($1::uuid[], $2::int4[]) AS i (delivery_id, lease_gen)
@@ -148,6 +150,13 @@ async def changed(pool: Pool, claims: Sequence[Claimed]) -> set[UUID]:
     async with connection(pool) as db:
         rows = await db.fetch(_CHANGED, [c.delivery_id for c in claims])
     return {row["delivery_id"] for row in rows}
+
+
+async def test_sends(pool: Pool, claims: Sequence[Claimed]) -> set[UUID]:
+    """Notifications of theirs that are test sends. Raises LedgerUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch(_TEST_SENDS, list({c.notification_id for c in claims}))
+    return {row["notification_id"] for row in rows}
 
 
 async def extend(pool: Pool, claims: Sequence[Claimed], lease: timedelta) -> set[tuple[UUID, int]]:

@@ -39,15 +39,18 @@ class Told:
     category_id: int
     payload: bytes = field(repr=False)
     deliveries: tuple[ToldDelivery, ...] = ()
+    test: bool = False
 
 
 _NOTIFICATION = """
-SELECT n.event_id, n.category_id, b.payload
-FROM ledger.notification n LEFT JOIN ledger.notification_body b ON b.id = n.id
-WHERE n.id = $1 AND n.app_id = $2
-UNION ALL
-SELECT s.event_id, s.category_id, s.payload FROM ledger.schedule s WHERE s.notification_id = $1 AND s.app_id = $2
-LIMIT 1
+SELECT f.*, EXISTS (SELECT FROM ledger.test_send t WHERE t.notification_id = $1) AS test FROM (
+    SELECT n.event_id, n.category_id, b.payload
+    FROM ledger.notification n LEFT JOIN ledger.notification_body b ON b.id = n.id
+    WHERE n.id = $1 AND n.app_id = $2
+    UNION ALL
+    SELECT s.event_id, s.category_id, s.payload FROM ledger.schedule s WHERE s.notification_id = $1 AND s.app_id = $2
+    LIMIT 1
+) f
 """
 _DELIVERIES = """
 SELECT d.id, d.recipient_ref, d.channel, coalesce(w.state, d.state) AS state, d.reason, d.gates, coalesce(w.lane_id, d.lane_id) AS lane_id,
@@ -96,4 +99,5 @@ async def told(pool: Pool, app_id: int, notification_id: UUID) -> Told | None:
             )
             for found in rows
         ),
+        row["test"],
     )

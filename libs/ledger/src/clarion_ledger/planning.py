@@ -11,6 +11,7 @@ from uuid import UUID
 
 from clarion_kit import crash
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
+from clarion_ledger.caps import Taken
 from clarion_ledger.db import Connection, Pool, connection
 from clarion_ledger.rests import DigestWindow, EscalationStep, Rest
 
@@ -38,7 +39,8 @@ class PlannedDelivery:
 
     `address_id`, `lane_id`, `address` and `content` are set exactly where it is in flight; `enqueue` says whether the
     planner publishes it at once. `gates` is a serialised GateTrail, empty where every gate simply passed. What rests, and a
-    claim after `ask_again_at`, passes the gates again before its call.
+    claim after `ask_again_at`, passes the gates again before its call. `taken`: what it took of SMS budgets, put back if it
+    never goes.
     """
 
     delivery_id: UUID
@@ -61,6 +63,7 @@ class PlannedDelivery:
     ask_again_at: datetime | None = None
     escalation: EscalationStep | None = None
     digest: DigestWindow | None = None
+    taken: Sequence[Taken] = ()
 
     @property
     def goes_now(self) -> bool:
@@ -71,7 +74,7 @@ class PlannedDelivery:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All deliveries of one notification. `resolved_at`: monotonic seconds when its recipients were looked up, None where
-    the plan needs none; wishes that changed since then are looked at again."""
+    the plan needs none; wishes that changed since then are looked at again. `template`: its name, "" where there is none."""
 
     source: ToPlan
     deliveries: Sequence[PlannedDelivery]
@@ -79,6 +82,7 @@ class Plan:
     at_most_once: bool
     collapse_key: str = ""
     resolved_at: float | None = None
+    template: str = ""
 
 
 MAX_LOAD_BYTES = 16 << 20
@@ -108,7 +112,8 @@ _PLAN = """
 WITH taken AS (
     DELETE FROM ledger.plan_work WHERE notification_id = ANY ($1) RETURNING notification_id
 ), planned AS (
-    UPDATE ledger.notification n SET state = 3, planned_count = ($2::int4[])[array_position($1::uuid[], n.id)]
+    UPDATE ledger.notification n SET state = 3, planned_count = ($2::int4[])[array_position($1::uuid[], n.id)],
+           template = ($36::text[])[array_position($1::uuid[], n.id)]
     FROM taken t WHERE n.id = t.notification_id AND n.id BETWEEN $3 AND $4
     RETURNING n.id, n.app_id, n.category_id, n.priority, n.expire_at
 ), input AS (
@@ -171,14 +176,20 @@ INSERT INTO ledger.event (notification_id, app_id, kind) SELECT id, app_id, 8 FR
 # Who joins a window that is due but not closed yet holds its row first; the planner that closes it sees the new member or
 # leaves it to the next window. A window closes early for a member that would not live to its end.
 _JOIN = """
-INSERT INTO ledger.digest AS g (app_id, category_id, recipient_ref, digest_key, length, due_at)
+INSERT INTO ledger.digest AS g (app_id, category_id, recipient_ref, digest_key, length, due_at, time_zone)
 SELECT i.app_id, i.category_id, i.recipient_ref, i.digest_key, max(i.length),
-       greatest(now(), min(least(now() + i.length, i.expire_at - interval '10 seconds')))
-FROM unnest($1::int4[], $2::int4[], $3::uuid[], $4::text[], $5::interval[], $6::timestamptz[])
-    AS i (app_id, category_id, recipient_ref, digest_key, length, expire_at)
+       greatest(now(), min(least(now() + i.length, i.expire_at - interval '10 seconds'))), max(i.time_zone)
+FROM unnest($1::int4[], $2::int4[], $3::uuid[], $4::text[], $5::interval[], $6::timestamptz[], $7::text[])
+    AS i (app_id, category_id, recipient_ref, digest_key, length, expire_at, time_zone)
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-ON CONFLICT (app_id, category_id, recipient_ref, digest_key) DO UPDATE SET due_at = least(g.due_at, excluded.due_at)
+ON CONFLICT (app_id, category_id, recipient_ref, digest_key) DO UPDATE
+SET due_at = least(g.due_at, excluded.due_at), time_zone = excluded.time_zone
 RETURNING g.app_id, g.category_id, g.recipient_ref, g.digest_key, g.digest_id, g.due_at
+"""
+
+_CHARGE = """
+INSERT INTO ledger.sms_charge (delivery_id, app_id, budget_id, generation, segments)
+SELECT * FROM unnest($1::uuid[], $2::int4[], $3::int4[], $4::int8[], $5::int4[])
 """
 
 _TRIED = "UPDATE ledger.plan_work SET tries = tries + 1 WHERE notification_id = ANY ($1)"
@@ -288,8 +299,22 @@ async def write(db: Connection, plans: Sequence[Plan], now: float) -> set[UUID]:
         [delivery.escalation.until if delivery.escalation else None for _, delivery in flat],
         [delivery.escalation.after if delivery.escalation else None for _, delivery in flat],
         [windows[delivery.delivery_id].digest_id if delivery.delivery_id in windows else None for _, delivery in flat],
+        [plan.template or None for plan in plans],
     )
+    await _charge(db, flat)
     return {row["id"] for row in rows}
+
+
+async def _charge(db: Connection, flat: Sequence[tuple[Plan, PlannedDelivery]]) -> None:
+    """Note what each SMS took of which budget."""
+    charges = [
+        (delivery.delivery_id, plan.source.app_id, taken.budget_id, taken.generation, taken.segments)
+        for plan, delivery in flat
+        if delivery.reason is None
+        for taken in delivery.taken
+    ]
+    if charges:
+        await db.execute(_CHARGE, *(list(column) for column in zip(*charges, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +336,7 @@ async def _join(db: Connection, flat: Sequence[tuple[Plan, PlannedDelivery]]) ->
         [digest.key for _, _, digest in members],
         [digest.length for _, _, digest in members],
         [source.expire_at for source, _, _ in members],
+        [digest.time_zone for _, _, digest in members],
     )
     windows = {
         (row["app_id"], row["category_id"], row["recipient_ref"], row["digest_key"]): _Window(

@@ -25,6 +25,7 @@ class NotificationRow:
     recipient_count: int
     traceparent: str
     broadcast_id: UUID | None = None
+    test: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,15 @@ class Whole:
 
 _NOTIFICATION = """
 SELECT id, event_id, category_id, priority, accepted_at, NULL::timestamptz AS deliver_at, expire_at, recipient_count, traceparent,
-       broadcast_id,
+       broadcast_id, EXISTS (SELECT FROM ledger.test_send t WHERE t.notification_id = n.id) AS test,
        CASE WHEN state = 3 AND NOT EXISTS (SELECT FROM ledger.delivery_work w WHERE w.notification_id = n.id)
             THEN 4 ELSE state END AS state
 FROM ledger.notification n
 """
 _SCHEDULED = """
 SELECT notification_id AS id, event_id, category_id, priority, accepted_at, deliver_at, expire_at, recipient_count, traceparent,
-       NULL::uuid AS broadcast_id, 1::int2 AS state
+       NULL::uuid AS broadcast_id, EXISTS (SELECT FROM ledger.test_send t WHERE t.notification_id = s.notification_id) AS test,
+       1::int2 AS state
 FROM ledger.schedule s
 """
 # One statement each, because a schedule that is due moves to the notifications between two.
@@ -178,6 +180,7 @@ def _notification(row: asyncpg.Record) -> NotificationRow:
         recipient_count=row["recipient_count"],
         traceparent=row["traceparent"] or "",
         broadcast_id=row["broadcast_id"],
+        test=row["test"],
     )
 
 

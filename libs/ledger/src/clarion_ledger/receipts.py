@@ -1,13 +1,13 @@
 """Receipts: what came back for a delivery, applied by rank, whatever the order and however often."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from clarion_kit.sealing import AppSealer
 from clarion_kit.vocabulary import Receipt
-from clarion_ledger.db import Pool, connection
+from clarion_ledger.db import Connection, Pool, connection
 
 LOOK_BACK = timedelta(days=4)
 """How old an attempt may be for a receipt to find it by the provider's message id."""
@@ -70,11 +70,33 @@ SELECT id FROM raised
 """
 
 
+# A redriven delivery that died is redriven again, at most as often as there are epochs.
+_REPLACED = """
+WITH RECURSIVE chain AS (
+    SELECT t.delivery_id AS told, t.redriven_as AS id, 1 AS hops
+    FROM ledger.dead_letter t WHERE t.delivery_id = ANY ($1) AND t.redriven_as IS NOT NULL
+    UNION ALL
+    SELECT c.told, t.redriven_as, c.hops + 1
+    FROM chain c JOIN ledger.dead_letter t ON t.delivery_id = c.id WHERE t.redriven_as IS NOT NULL AND c.hops < 256
+)
+SELECT DISTINCT ON (told) told, id FROM chain ORDER BY told, hops DESC
+"""
+
+
 async def find_deliveries(pool: Pool, receipt_keys: Sequence[str]) -> dict[str, UUID]:
     """Deliveries by the key their attempt was stored under, the latest where a carrier used an id again. Raises LedgerUnavailable."""
     async with connection(pool) as db:
         rows = await db.fetch(_FIND, receipt_keys, LOOK_BACK)
     return {row["receipt_key"]: row["delivery_id"] for row in rows}
+
+
+async def replaced(db: Connection, delivery_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Of deliveries that were redriven, those that went in their place, each time the last one.
+
+    A message is made when it is planned, and what stands in it (pixel, links, token) names its first delivery ever after.
+    """
+    rows = await db.fetch(_REPLACED, list(delivery_ids)) if delivery_ids else []
+    return {row["told"]: row["id"] for row in rows}
 
 
 async def apply(pool: Pool, receipts: Sequence[ReceiptFor]) -> set[UUID]:

@@ -104,36 +104,49 @@ class Recurring:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What came of a firing: `made` where there is one, else `error`. `fire_at` None: nothing was due within its grace."""
+    """What came of a firing: `made` where there is one, else `error`. `fire_at` None: nothing was due within its grace.
+    `template`: the name of what it sends, for a row that was stored before rows had it."""
 
     fire_at: datetime | None
     made: UUID | None
     error: str
     missed: int
     next_at: datetime | None
+    template: str = ""
 
 
 _PUT = """
-INSERT INTO ledger.recurring AS r (start_at, end_at, next_at, app_id, category_id, broadcasts, name, cron, time_zone, body)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO ledger.recurring AS r (start_at, end_at, next_at, app_id, category_id, broadcasts, name, cron, time_zone, body,
+                                   template)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (app_id, name) DO UPDATE
 SET start_at = $1, end_at = $2, next_at = $3, category_id = $5, broadcasts = $6, cron = $8, time_zone = $9, body = $10,
-    revision = r.revision + 1, last_error = ''
+    template = $11, revision = r.revision + 1, last_error = ''
 RETURNING *
 """
 # A firing that made something twice (another replica, a death before this) is told by its id, and counts once.
 _FIRED = """
 UPDATE ledger.recurring
 SET next_at = $5, last_fired_at = coalesce($6, last_fired_at), last_made = coalesce($7, last_made), last_error = $8,
-    missed = missed + $9
+    missed = missed + $9, template = coalesce(template, nullif($10, ''))
 WHERE app_id = $1 AND name = $2 AND revision = $3 AND next_at = $4
 """
 
 
 async def put(
-    pool: Pool, app_id: int, name: str, rule: Rule, *, category_id: int, broadcasts: bool, body: bytes, now: datetime
+    pool: Pool,
+    app_id: int,
+    name: str,
+    rule: Rule,
+    *,
+    category_id: int,
+    broadcasts: bool,
+    body: bytes,
+    now: datetime,
+    template: str = "",
 ) -> Recurring:
-    """Create or replace a schedule; a paused one stays so. Raises LedgerUnavailable, BadCron where it never fires."""
+    """Create or replace a schedule; a paused one stays so. `template`: its name, where it sends one. Raises LedgerUnavailable,
+    BadCron where it never fires."""
     following = rule.fires_after(now - timedelta(microseconds=1), 1)
     if not following:
         raise BadCron("never fires")
@@ -150,6 +163,7 @@ async def put(
             rule.cron,
             rule.time_zone,
             body,
+            template or None,
         )
         if row is None:
             raise RuntimeError("a schedule was neither made nor replaced")
@@ -229,6 +243,7 @@ async def fired(pool: Pool, one: Recurring, outcome: Fired) -> bool:
             outcome.made,
             outcome.error,
             outcome.missed,
+            outcome.template,
         )
     return status != "UPDATE 0"
 

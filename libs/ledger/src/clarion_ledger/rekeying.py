@@ -1,8 +1,8 @@
 """Rotation of keys while traffic goes on: data keys are wrapped anew, values are sealed anew, old keys end.
 
 Only that a rotation is not over is noted, with its key; how far it came is seen by the rows themselves: whatever dies, the
-next run finds what is left to do. A value is
-replaced only if it still is what was opened, so a write of a client always wins.
+next run finds what is left to do. A value is replaced only if it still is what was opened, so a write of a client always
+wins. The steps of a rotation are in the audit log, each written in the step's own transaction.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ import asyncpg
 
 from clarion_kit import crash
 from clarion_kit.sealing import AppSealer, KeyWrapper, Unsealable
-from clarion_ledger.db import LedgerUnavailable, Pool, connection
+from clarion_ledger import audit_log
+from clarion_ledger.db import Connection, LedgerUnavailable, Pool, connection
 from clarion_ledger.keys import ANNOUNCED, REFRESH, KeyRing
 from clarion_ledger.sealed_columns import FLEETING, LASTING, SealedColumn
 
@@ -52,9 +53,12 @@ FROM ledger.data_key WHERE app_id = $1 ORDER BY key_id DESC LIMIT 1
 """
 _ANNOUNCE = """
 INSERT INTO ledger.data_key (app_id, key_id, kek_id, wrapped, active_from) VALUES ($1, $2, $3, $4, now() + $5)
-ON CONFLICT DO NOTHING
+ON CONFLICT DO NOTHING RETURNING key_id
 """
-_WHOLE = "UPDATE ledger.data_key SET sealed_anew_at = now() WHERE app_id = $1 AND key_id = $2"
+_WHOLE = """
+UPDATE ledger.data_key SET sealed_anew_at = now()
+WHERE app_id = $1 AND key_id = $2 AND sealed_anew_at IS NULL RETURNING key_id
+"""
 _SUPERSEDED = """
 SELECT d.app_id, d.key_id FROM ledger.data_key d
 WHERE d.key_id > 0 AND ($1::int4 IS NULL OR d.app_id = $1) AND EXISTS (
@@ -114,8 +118,10 @@ async def rewrap(pool: Pool, wrapper: KeyWrapper, told: Progress, *, chunk: int 
             if await wrapper.unwrap(app_id, key_id, anew.kek_id, anew.wrapped) != key:
                 raise Unsealable(f"app {app_id} key {key_id} does not open after it was wrapped")
             wrapped.append((app_id, key_id, anew.kek_id, anew.wrapped, row["wrapped"]))
-        async with connection(pool) as db:
-            await db.execute(_WRAP, *(list(column) for column in zip(*wrapped, strict=True)) if wrapped else ([],) * 5)
+        if wrapped:
+            former = Counter(row["kek_id"] for row in rows if (row["app_id"], row["key_id"]) not in unopened)
+            async with connection(pool) as db, db.transaction():
+                await _wrap(db, wrapped, former)
         done += len(wrapped)
         told("data keys wrapped", done)
         crash.point("keys.wrapped")
@@ -167,8 +173,15 @@ async def rotate(
             break
     left = await _left(pool, app_id, key_id) - unreadable
     if left <= 0:
-        async with connection(pool) as db:
-            await db.execute(_WHOLE, app_id, key_id)
+        async with connection(pool) as db, db.transaction():
+            if await db.fetchval(_WHOLE, app_id, key_id) is not None:
+                await audit_log.record(
+                    db,
+                    "FinishDataKeyRotation",
+                    app_id,
+                    f"data key {key_id}",
+                    after={"data_key": key_id, "values_sealed_anew": sealed, "unreadable": unreadable},
+                )
     return Rotated(app_id, key_id, sealed, left, unreadable)
 
 
@@ -204,14 +217,27 @@ async def retire(
     gone = [key for key in replaced if not lasting[key] and not counted[key]]
     if not gone:
         return [], {key: max(counted[key], lasting[key]) for key in replaced}
-    async with connection(pool) as db:
+    async with connection(pool) as db, db.transaction():
         await db.execute(
             """DELETE FROM ledger.data_key d USING unnest($1::int4[], $2::int4[]) AS i (app_id, key_id)
                WHERE d.app_id = i.app_id AND d.key_id = i.key_id""",
             [key[0] for key in gone],
             [key[1] for key in gone],
         )
+        for app in sorted({key[0] for key in gone}):
+            retired = [key[1] for key in gone if key[0] == app]
+            await audit_log.record(db, "RetireDataKeys", app, "data keys", before={"data_keys": retired})
     return gone, {key: max(counted[key], lasting[key]) for key in replaced if key not in gone}
+
+
+async def _wrap(db: Connection, wrapped: Sequence[tuple[int, int, str, bytes, bytes]], former: Counter[str]) -> None:
+    """Store what is still as it was read."""
+    stored = await db.execute(_WRAP, *(list(column) for column in zip(*wrapped, strict=True)))
+    if stored != "UPDATE 0":
+        under = Counter(kek_id for _, _, kek_id, _, _ in wrapped)
+        await audit_log.record(
+            db, "WrapDataKeys", 0, "data keys", before={"data_keys_under": former}, after={"data_keys_under": under}
+        )
 
 
 async def _newest(pool: Pool, app_id: int) -> tuple[int, float, bool]:
@@ -229,8 +255,16 @@ async def _announce(
     """Of two that announce at once, the second goes on with the first one's key."""
     key_id = newest + 1
     kek_id, wrapped = await wrapper.wrap(app_id, key_id, os.urandom(32))
-    async with connection(pool) as db:
-        await db.execute(_ANNOUNCE, app_id, key_id, kek_id, wrapped, announced)
+    async with connection(pool) as db, db.transaction():
+        if await db.fetchval(_ANNOUNCE, app_id, key_id, kek_id, wrapped, announced) is not None:
+            await audit_log.record(
+                db,
+                "RotateDataKey",
+                app_id,
+                f"data key {key_id}",
+                before={"data_key": newest},
+                after={"data_key": key_id, "under": kek_id},
+            )
     return await _newest(pool, app_id)
 
 

@@ -34,7 +34,9 @@ class EscalationStep:
 
 @dataclass(frozen=True, slots=True)
 class DigestWindow:
-    """What a member of a digest waits for: the one open window of (app, recipient, category, key)."""
+    """What a member of a digest waits for: the one open window of (app, recipient, category, key). `time_zone`: its
+    recipient's, empty where it is not known."""
 
     key: str
     length: timedelta
+    time_zone: str = ""

@@ -26,10 +26,11 @@ from clarion_kit.subjects import Subjects
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import Tracing
-from clarion_ledger import admin, app_keys, db, migrate
-from clarion_ledger.keys import load_wrapper, new_wrapper_file
+from clarion_ledger import migrate
+from clarion_ledger.keys import new_wrapper_file
 from clarion_local.authority import Authority, TlsFiles
 from clarion_local.daemons import AllInOne, Daemons, Forked
+from clarion_local.first_admin import first_admin
 from clarion_local.fleet import Fleet
 from clarion_local.health import until_serving
 from clarion_local.ports import LOOPBACK
@@ -41,7 +42,6 @@ from clarion_local.servers.valkey import ValkeyServer
 
 STOP_GRACE = timedelta(seconds=15)
 READY_LIMIT = timedelta(seconds=60)
-ADMIN_APP = "operations"
 DATABASE_ROLES = ("gateway", "preference", "template", "planner", "dispatcher", "scheduler", "tracker", "monitor")
 
 
@@ -150,7 +150,7 @@ class Stack:
             urls = await _roles(database.result(), folder)
             nats_url, nats_urls = bus.result()
             await _topology(nats_url)
-            admin_key, admin_secret = await _bootstrap(database.result(), key_files, folder)
+            admin_key, admin_secret = await first_admin(database.result(), key_files, folder / "keys" / "admin.json")
             operator = _issue(authority, "operator")
             endpoints = Endpoints(
                 gateway=target(by_daemon[mesh.GATEWAY]),
@@ -330,22 +330,6 @@ async def _topology(nats_url: str) -> None:
             await bus.ensure_topology()
 
 
-async def _bootstrap(owner_url: str, key_files: Mapping[str, Path], folder: Path) -> tuple[str, str]:
-    """The operators' app and its admin key, made at the first start and kept in a private file."""
-    path = folder / "keys" / "admin.json"
-    if path.exists():
-        kept = json.loads(path.read_text())
-        return kept["key"], kept["secret"]
-    async with db.pool(owner_url, size=1, application="bootstrap") as pool:
-        known = {row.name: row.app_id for row in await admin.apps(pool)}
-        app_id = known.get(ADMIN_APP)
-        if app_id is None:
-            app_id = (await admin.create_app(pool, load_wrapper(key_files["kek"]), ADMIN_APP)).app_id
-        key, secret = await app_keys.create_key(pool, keyfiles.load_secret(key_files["pepper"]), app_id, ["admin"])
-    _write_private(path, json.dumps({"key": key.app_key, "secret": secret}))
-    return key.app_key, secret
-
-
 def _common(options: Options, endpoints: Endpoints, key_files: Mapping[str, Path]) -> dict[str, str]:
     env = {
         "PATH": os.environ.get("PATH", ""),
@@ -364,8 +348,9 @@ def _common(options: Options, endpoints: Endpoints, key_files: Mapping[str, Path
         "CLARION_RETRY_BASE_SECONDS": "1",
         "CLARION_RETRY_CAP_SECONDS": "60",
         "CLARION_PROBE_AFTER_SECONDS": "1",
-        # Receivers of webhooks on this machine are what one practises with.
+        # Receivers of webhooks and a push service on this machine are what one practises with.
         "CLARION_WEBHOOK_PRIVATE_HOSTS": "1",
+        "CLARION_PUSH_PRIVATE_HOSTS": "1",
     }
     if options.otlp_endpoint:
         env["CLARION_OTLP_ENDPOINT"] = options.otlp_endpoint

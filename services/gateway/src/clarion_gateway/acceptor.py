@@ -1,16 +1,17 @@
 """Group commit of sends: each commit takes what gathered during the last one; there is no timer.
 
-A single `Send` shares its commit with whoever sends at the same moment. After the commit the caller has its answer; the
+A single `Send` shares its commit with whoever sends at the same moment; apps take turns. After the commit the caller has its answer; the
 ids go to the bus in the background, and what the bus does not confirm goes back to the pump.
 """
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
+from clarion_gateway.turns import Turns
 from clarion_kit.bus import BusUnavailable, JetStreamBus
 from clarion_kit.errors import DomainError, ErrorReason, Unavailable
 from clarion_kit.subjects import plan_lane
@@ -28,6 +29,8 @@ RELEASE_TIMEOUT_SECONDS = 5.0
 LAST_PUBLISH_SECONDS = 2.0
 COMMITTERS = 2
 """Commits in progress at once: one waits for the disk while the other is prepared."""
+MOST_OF_QUEUE = 0.75
+"""Of the queue that one app may fill."""
 PUBLISHERS = 8
 PUBLISH_QUEUE = 200
 """Published batches waiting for the bus; above it ids rest with the pump."""
@@ -55,8 +58,7 @@ class Acceptor:
         self._runway = runway
         self._batch = batch
         self._queue = queue
-        self._waiting: deque[_Pending] = deque()
-        self._waiting_items = 0
+        self._waiting: Turns[_Pending] = Turns()
         self._wake = asyncio.Event()
         self._publishing: asyncio.Queue[tuple[Priority, list[UUID], list[str]]] = asyncio.Queue(PUBLISH_QUEUE)
         self._app_label = app_label
@@ -69,12 +71,13 @@ class Acceptor:
         return not self._publishing.full() and self._runway.open_for(plan_lane(priority), app_id)
 
     async def accept(self, items: Sequence[AcceptItem]) -> list[AcceptResult]:
-        """Durable when this returns. Raises OVERLOADED, STORAGE_FULL, LedgerUnavailable."""
-        if self._waiting_items + len(items) > self._queue:
+        """Durable when this returns. `items`: at least one, all of one app. Raises OVERLOADED, STORAGE_FULL, LedgerUnavailable."""
+        app_id = items[0].app_id
+        full = self._waiting.size + len(items) > self._queue
+        if full or self._waiting.size_of(app_id) + len(items) > self._queue * MOST_OF_QUEUE:
             raise DomainError(ErrorReason.OVERLOADED, "too many notifications wait to be stored; try again")
         answer: asyncio.Future[list[AcceptResult]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((items, answer))
-        self._waiting_items += len(items)
+        self._waiting.put(app_id, (items, answer), len(items))
         self._wake.set()
         return await answer
 
@@ -98,16 +101,7 @@ class Acceptor:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            await self._commit_one(self._take())
-
-    def _take(self) -> list[_Pending]:
-        taken = [self._waiting.popleft()]
-        size = len(taken[0][0])
-        while self._waiting and size + len(self._waiting[0][0]) <= self._batch:
-            taken.append(self._waiting.popleft())
-            size += len(taken[-1][0])
-        self._waiting_items -= size
-        return taken
+            await self._commit_one(list(self._waiting.take(self._batch)))
 
     async def _commit_one(self, group: Sequence[_Pending]) -> None:
         items = [item for items, _ in group for item in items]

@@ -19,7 +19,7 @@ from clarion_gateway.door import Door
 from clarion_gateway.explainer import Explainer
 from clarion_gateway.forward import Forwarder
 from clarion_gateway.intake import Intake
-from clarion_gateway.open_streams import OpenStreams
+from clarion_gateway.open_streams import MAX_SENDING_PER_KEY, OpenStreams
 from clarion_gateway.plugins import ProviderKinds
 from clarion_gateway.quotas import Quotas, RateLimiter
 from clarion_gateway.rpc.apps import AppRpc
@@ -35,6 +35,7 @@ from clarion_gateway.rpc.webhooks import WebhookRpc
 from clarion_gateway.settings import Settings
 from clarion_gateway.standing import KeyStandings, KeyUses
 from clarion_gateway.templates import Templates
+from clarion_gateway.token_key_log import note_token_keys
 from clarion_gateway.tokens import TokenIssuer, TokenKeyFile
 from clarion_kit import mesh
 from clarion_kit.bus import JetStreamBus
@@ -72,13 +73,14 @@ async def build(d: Daemon, s: Settings) -> None:
     door = Door(issuer, standings, uses)
     limiter = RateLimiter(await d.open(client.connect("rate_limiter", s, d.telemetry, retry=False)))
     admission = Admission(standings, Quotas(limiter), s.trusted_proxies)
-    token_keys = TokenKeyFile(s.token_keys_file, issuer)
+    sending = OpenStreams(door, admission, most=MAX_SENDING_PER_KEY)
+    token_keys = TokenKeyFile(s.token_keys_file, issuer, partial(note_token_keys, pool))
     templates = Templates(await d.open(client.connect("template", s, d.telemetry)))
     explainer = Explainer(await d.open(client.connect("planner", s, d.telemetry)))
     intake = Intake(cache, keys, templates, acceptor, admission)
 
     # Not NATS: what is accepted without it rests in the ledger until it is back.
-    d.ready_when(postgres=durable.Ready(pool, "ledger.wall", production=s.production), keys=standings.known)
+    d.ready_when(postgres=durable.Ready(pool, "ledger.test_send", production=s.production), keys=standings.known)
     d.every("config", config.POLL, cache.refresh)
     d.every("runway", runway.REFRESH, lanes.refresh)
     d.every("key standings", STANDINGS_EVERY, standings.refresh)
@@ -88,6 +90,7 @@ async def build(d: Daemon, s: Settings) -> None:
     d.serve(
         Bounded(
             admission,
+            sending,
             partial(add_NotificationServiceServicer_to_server, NotificationRpc(intake, explainer, pool, cache, door)),
             partial(add_AuthServiceServicer_to_server, AuthRpc(pool, pepper, issuer, admission)),
             partial(add_AppServiceServicer_to_server, AppRpc(pool, wrapper, pepper)),
@@ -101,6 +104,6 @@ async def build(d: Daemon, s: Settings) -> None:
                 add_WebhookServiceServicer_to_server, WebhookRpc(pool, keys, private_hosts=s.webhook_private_hosts)
             ),
         ).add_to,
-        Forwarder(peers, admission, OpenStreams(door, admission)).add_to,
+        Forwarder(peers, admission, OpenStreams(door, admission), sending).add_to,
         authenticator=door,
     )

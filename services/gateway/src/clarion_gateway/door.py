@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from clarion_gateway.standing import KeyStandings, KeyUses
 from clarion_gateway.tokens import TokenIssuer, unauthenticated
 from clarion_kit import mesh
+from clarion_kit.errors import DomainError
 from clarion_kit.rpc.caller import Caller
+from clarion_kit.rpc.refusals import Refusals
 
 _NOBODY = Caller("client")
 _BEARER = "bearer "
@@ -19,6 +21,7 @@ class Door:
         self._standings = standings
         self._uses = uses
         self._methods = mesh.public_methods()
+        self._refusals = Refusals()
 
     def authenticate(self, method: str, metadata: Mapping[str, str], identities: frozenset[str]) -> Caller:
         """Raises UNAUTHENTICATED, SCOPE_MISSING, RevocationsUnknown."""
@@ -32,6 +35,10 @@ class Door:
             raise unauthenticated()
         token = self._issuer.verify(header[len(_BEARER) :])
         self._standings.check(token)
-        token.caller.require(rule.required_scope)
+        try:
+            token.caller.require(rule.required_scope)
+        except DomainError as refused:
+            self._refusals.note(token.caller.key, method, refused.reason)
+            raise
         self._uses.note(token.caller.key)
         return token.caller

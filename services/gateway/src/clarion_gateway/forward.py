@@ -32,11 +32,13 @@ _PASSED_ON = frozenset({"accept-language", "baggage", "tracestate"})
 class Forwarder(grpc.GenericRpcHandler):
     """Handles every public method that another daemon serves."""
 
-    def __init__(self, peers: Mapping[str, Peer], admission: Admission, streams: OpenStreams) -> None:
+    def __init__(
+        self, peers: Mapping[str, Peer], admission: Admission, streams: OpenStreams, sending: OpenStreams
+    ) -> None:
         self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
         for path, method in mesh.public_methods().items():
             if method.served_by != mesh.GATEWAY:
-                self._handlers[path] = _handler(method, peers[method.served_by], admission, streams)
+                self._handlers[path] = _handler(method, peers[method.served_by], admission, streams, sending)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         return self._handlers.get(handler_call_details.method)
@@ -46,10 +48,10 @@ class Forwarder(grpc.GenericRpcHandler):
 
 
 def _handler(
-    method: Method, peer: Peer, admission: Admission, streams: OpenStreams
+    method: Method, peer: Peer, admission: Admission, streams: OpenStreams, sending: OpenStreams
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
     if method.client_streaming:
-        return _stream_handler(method, peer, admission)
+        return _stream_handler(method, peer, admission, sending)
     call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = peer.channel.unary_stream(method.path)
 
     async def forward(request: bytes, context: Context) -> AsyncGenerator[bytes, None]:
@@ -82,11 +84,13 @@ def _handler(
     return grpc.unary_stream_rpc_method_handler(forward)
 
 
-def _stream_handler(method: Method, peer: Peer, admission: Admission) -> "grpc.RpcMethodHandler[bytes, bytes]":
+def _stream_handler(
+    method: Method, peer: Peer, admission: Admission, sending: OpenStreams
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """Requests one by one, as the daemon takes them: none is read ahead, and each has the method's limit."""
     call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = peer.channel.stream_stream(method.path)
 
-    async def forward(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def forward(requests: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
         await admission.admit(context)
         oversize = False
 
@@ -115,7 +119,13 @@ def _stream_handler(method: Method, peer: Peer, admission: Admission) -> "grpc.R
         finally:
             outgoing.cancel()
 
-    return grpc.stream_stream_rpc_method_handler(forward)
+    async def counted(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        with sending.one():
+            async with aclosing(forward(requests, context)) as responses:
+                async for response in responses:
+                    yield response
+
+    return grpc.stream_stream_rpc_method_handler(counted)
 
 
 def too_large(limit_bytes: int) -> DomainError:

@@ -14,9 +14,9 @@ from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fie
 from clarion_kit.rpc.caller import Caller
 from clarion_kit.sealing import AppSealer
 from clarion_kit.telemetry.tracing import current_traceparent
-from clarion_kit.vocabulary import Channel, Priority
+from clarion_kit.vocabulary import Priority
 from clarion_ledger.accept import Accepted, AcceptItem, AcceptResult, EventIdReused
-from clarion_ledger.config import CategoryRule, ConfigCache
+from clarion_ledger.config import ConfigCache
 from clarion_ledger.keys import KeyRing
 from clarion_ledger.scheduling import first_moment, last_moment
 
@@ -68,17 +68,19 @@ class Intake:
         self, caller: Caller, notification: Notification, sealer: AppSealer, now: datetime, traceparent: str
     ) -> AcceptItem:
         validation.check(notification, now)
-        category = self._category(caller.app_id, notification.category)
+        if notification.test:
+            caller.require("template:write")
+        category = self._config.snapshot.category(caller.app_id, notification.category)
         if notification.digest_key and not category.digest_window:
             raise invalid_fields([FieldFault("notification.digest_key", "the category has no digest window")])
-        channels = self._channels(caller, notification)
+        channels = caller.channels_to_name(notification.channel_policy.channels)
         if notification.WhichOneof("body") == "template":
             self._templates.check(caller.app_id, notification.template, digest=bool(notification.digest_key))
         event_id = notification.event_id
         notification.ClearField("event_id")
         original = notification.SerializeToString(deterministic=True)
         payload = original
-        if channels is not None:
+        if channels:
             notification.channel_policy.channels.extend(channel.value for channel in channels)  # type: ignore[misc]
             payload = notification.SerializeToString()
         priority = Priority(notification.priority or Priority.NORMAL)
@@ -95,6 +97,7 @@ class Intake:
             payload=sealer.seal("notification", event_id.encode(), "payload", payload),
             traceparent=traceparent,
             enqueue=self._acceptor.goes_straight(priority, caller.app_id),
+            test=notification.test,
         )
 
     async def check(self, caller: Caller, notification: Notification) -> None:
@@ -107,24 +110,6 @@ class Intake:
         event_id = notification.event_id
         notification.event_id = event_id or "explain"
         self._prepare(caller, notification, sealer, datetime.now(UTC), "")
-
-    def _category(self, app_id: int, name: str) -> CategoryRule:
-        category = self._config.snapshot.categories.get((app_id, name))
-        if category is None:
-            raise DomainError(
-                ErrorReason.CATEGORY_NOT_FOUND, f"there is no category {name!r}", metadata={"category": name}
-            )
-        return category
-
-    def _channels(self, caller: Caller, notification: Notification) -> list[Channel] | None:
-        """Channels to write into the policy: those the token may use, where the client named none."""
-        wanted = [Channel(channel) for channel in notification.channel_policy.channels]
-        for channel in wanted:
-            if not caller.may_send(channel):
-                caller.require(f"send:{channel.slug}")
-        if wanted or "send:*" in caller.scopes:
-            return None
-        return [channel for channel in Channel if caller.may_send(channel)]
 
 
 def _answer(item: AcceptItem, result: AcceptResult) -> Accepted | DomainError:

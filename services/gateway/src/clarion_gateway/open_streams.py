@@ -1,4 +1,4 @@
-"""Streams of answers that clients hold open: how many a key may have, and that each is still allowed."""
+"""Streams that clients hold open: how many a key may have, and that those of answers are still allowed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +10,9 @@ from clarion_kit.rpc.caller import current_caller
 from clarion_kit.rpc.interceptor import Authenticator, Context
 
 MAX_STREAMS_PER_KEY = 16
-"""On one gateway."""
+"""Of answers, on one gateway."""
+MAX_SENDING_PER_KEY = 128
+"""Of requests, on one gateway: each takes one of the calls that a server answers at once, also while nothing comes."""
 
 
 class OpenStreams:

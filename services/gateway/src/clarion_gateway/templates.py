@@ -11,8 +11,8 @@ import grpc
 from clarion.internal.template.v1 import template_service_pb2 as pb
 from clarion.internal.template.v1.template_service_pb2_grpc import TemplateServiceStub
 from clarion.notification.v1.notification_service_pb2 import TemplateRef
-from clarion_channels.template_data import faults_of
-from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
+from clarion_channels.template_data import check_reference
+from clarion_kit.errors import DomainError
 from clarion_kit.rpc.client import Peer
 
 log = logging.getLogger(__name__)
@@ -49,27 +49,7 @@ class Templates:
         known = self._known.get((app_id, reference.name))
         if known is None:
             return
-        description = known[1]
-        if not (reference.version or description.published_version) or reference.version > description.latest_version:
-            raise DomainError(
-                ErrorReason.TEMPLATE_NOT_FOUND,
-                f"there is no published template {reference.name!r}",
-                metadata={"template": reference.name},
-            )
-        if reference.version:
-            return
-        given = {*reference.data.fields, *(("digest",) if digest else ())}
-        missing = [name for name in description.required_variables if name not in given]
-        if missing:
-            raise DomainError(
-                ErrorReason.MISSING_VARIABLE,
-                f"missing: {', '.join(missing)}",
-                metadata={"template": reference.name, "variables": ",".join(missing)},
-            )
-        if faults := faults_of(description.variables, reference.data):
-            raise invalid_fields(
-                FieldFault(f"notification.template.data.{fault.path}", fault.message) for fault in faults
-            )
+        check_reference(known[1], reference, "notification.template.data", digest=digest)
 
     def _age(self, app_id: int, name: str, now: float) -> float:
         known = self._known.get((app_id, name))

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +25,9 @@ SKEW = timedelta(seconds=30)
 """How far ahead the clock of the gateway that issued a token may be. A token's end is judged without it."""
 _VERIFIED_CACHE = 4_096
 _MAX_TOKEN = 8_192
+_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]")
+"""Parts without padding, and a signature of 64 bytes in its one form (RFC 7515 section 2, RFC 4648 section 3.5): one token, one
+text."""
 _REQUIRED = ["exp", "iat", "aud", "iss", "sub", "app", "scope"]
 
 
@@ -92,7 +97,7 @@ class TokenIssuer:
         return known
 
     def _decode(self, text: str) -> Verified:
-        if len(text) > _MAX_TOKEN:
+        if len(text) > _MAX_TOKEN or not _FORM.fullmatch(text):
             raise unauthenticated()
         try:
             key = self._keys.public[jwt.get_unverified_header(text).get("kid", "")]
@@ -113,16 +118,30 @@ class TokenIssuer:
             raise unauthenticated() from None
 
 
-class TokenKeyFile:
-    """The file of token keys, looked at every few seconds: another content is used from then on."""
+Tell = Callable[[TokenKeys | None, TokenKeys], Awaitable[None]]
+"""Given the keys used before (None at the start) and those used now."""
 
-    def __init__(self, path: Path, issuer: TokenIssuer) -> None:
+
+class TokenKeyFile:
+    """The file of token keys, looked at every few seconds: another content is used from then on, and `tell` is told."""
+
+    def __init__(self, path: Path, issuer: TokenIssuer, tell: Tell) -> None:
         self._path = path
         self._issuer = issuer
+        self._tell = tell
         self._seen: bytes | None = None
+        self._used: TokenKeys | None = None
+        self._told: TokenKeys | None = None
 
     async def look(self) -> None:
-        """A file that cannot be used changes nothing and is told once."""
+        """A file that cannot be used changes nothing and is logged once. Raises what `tell` raises, and tells again at the next
+        look; the keys are in use by then."""
+        await self._read()
+        if self._used is not None and self._used is not self._told:
+            await self._tell(self._told, self._used)
+            self._told = self._used
+
+    async def _read(self) -> None:
         try:
             content = await asyncio.to_thread(self._path.read_bytes)
         except OSError as fault:
@@ -140,5 +159,6 @@ class TokenKeyFile:
             log.error("the token keys stay as they were: %s", fault)
             return
         self._issuer.use(keys)
+        self._used = keys
         if not first:
             log.info("token keys changed: %s signs, %s verify", keys.active, ", ".join(sorted(keys.public)))

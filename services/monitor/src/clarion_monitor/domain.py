@@ -23,6 +23,7 @@ class Kind(StrEnum):
     LANE_QUALITY = "lane-quality"
     CONSUMER = "consumer"
     STREAM = "stream"
+    WEBHOOKS = "webhooks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from clarion_monitor.causes import Failures, Stopped, StreamState
 from clarion_monitor.domain import AppBacklog, Backlog, Findings, Kind, Queue, Reading
 from clarion_monitor.notices import Notice
 from clarion_monitor.stalls import Consumer, Stall
+from clarion_monitor.webhooks import SwitchedOff
 
 
 class BusRefuses(Unavailable):
@@ -62,6 +63,10 @@ class Ledger(Protocol):
 
     async def stops(self) -> list[Stopped]:
         """Accounts that take no work. Raises Unavailable."""
+        ...
+
+    async def webhooks_off(self) -> list[SwitchedOff]:
+        """Webhooks of apps that a tracker switched off, the latest first; bounded. Raises Unavailable."""
         ...
 
     async def audit(self) -> Findings:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from clarion_kit.clock import Clock
 from clarion_kit.errors import Unavailable
-from clarion_monitor import accounts, causes, domain, stalls
+from clarion_monitor import accounts, causes, domain, stalls, webhooks
 from clarion_monitor.domain import Kind, Limits, Reading, Standstills, Thresholds
 from clarion_monitor.gauges import Gauges
 from clarion_monitor.ports import Accounts, Bus, BusRefuses, Incidents, Ledger
@@ -91,6 +91,7 @@ class Watch:
             look = await self._accounts.look(self._failure_window)
             stops = await self._ledger.stops()
             failures = await self._ledger.failures(self._failure_window)
+            off = await self._ledger.webhooks_off()
         except Unavailable:
             self._gauges.forget_accounts()
             raise
@@ -103,6 +104,7 @@ class Watch:
         await self._settle(Kind.PROVIDER_ERRORS, accounts.error_readings(look.answers, self._limits))
         await self._settle(Kind.TOKEN_DEATHS, accounts.death_readings(look.answers, stops, self._limits))
         await self._settle(Kind.LANE_QUALITY, accounts.quality_readings(look.quality, self._limits))
+        await self._settle(Kind.WEBHOOKS, webhooks.off_readings(off))
 
     async def audit(self) -> None:
         try:

@@ -59,7 +59,7 @@ async def build(d: Daemon, s: Settings) -> None:
     consumer = PlanConsumer(pool, bus, lanes, rules, d.telemetry)
     turns = BroadcastTurns(pool, keys, lanes, rules, consumer, AudienceClient(preference), d.telemetry)
 
-    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.wall", production=s.production))
+    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.template_key", production=s.production))
     d.every("config", config.POLL, cache.refresh)
     d.every("stopped lanes", config.POLL, rules.look_at_stops)
     d.every("budgets", REFRESH, budgets.refresh)

@@ -12,6 +12,9 @@ other countries) and to the one with the longest prefix that fits. Where one of 
 A plan may be made twice. Within a process a delivery is charged once, since its id is remembered with its answer. Another
 planner that plans it again (this one died, its message came again) charges it again, and a slice that dies with its
 planner stays spent. Both only ever stop SMS too early, never too late, by at most what was in flight and one slice.
+
+What was taken from a slice stands beside the delivery in the ledger. Where that ends without any provider being asked, some
+planner's `refresh` puts it back. What went on without a slice is not: it was counted when it was told, in whatever period.
 """
 
 import asyncio
@@ -31,6 +34,7 @@ from clarion_kit.telemetry.metrics import Metrics
 from clarion_ledger import budgets, bursts
 from clarion_ledger.budgets import Ask, SmsBudgetState
 from clarion_ledger.bursts import Burst
+from clarion_ledger.caps import Taken
 from clarion_ledger.db import Pool
 from clarion_ledger.keys import KeyRing
 from clarion_planner.burst import BurstWatch, Range
@@ -122,7 +126,9 @@ class SmsBudgets:
         return [_would(self._case(charge)) for charge in charges]
 
     async def refresh(self) -> None:
-        """Read all budgets, tell what was noticed, top purses up. Raises LedgerUnavailable."""
+        """Put back what never went, read all budgets, tell what was noticed, top purses up. Raises LedgerUnavailable."""
+        returned = await budgets.put_back(self._pool)
+        self._verdicts.labels("returned").inc(sum(returned.values()))
         states = await budgets.of_all_apps(self._pool)
         books = await self._bound(states)
         noticed, self._noticed = self._noticed, {}
@@ -249,7 +255,8 @@ class SmsBudgets:
             purse.spend(segments)
         for purse in owing:
             purse.owe(segments)
-        return CapAnswer(True, unchecked, "; ".join(rules)), verdict
+        taken = tuple(Taken(purse.budget_id, purse.generation, segments) for purse in paying)
+        return CapAnswer(True, unchecked, "; ".join(rules), taken=taken), verdict
 
     async def _bound(self, states: Sequence[SmsBudgetState]) -> dict[int, _Book]:
         by_country: dict[int, dict[str, SmsBudgetState]] = {}

@@ -16,7 +16,7 @@ from clarion.internal.content.v1.rendered_pb2 import Rendered
 from clarion.notification.v1.notification_service_pb2 import ChannelMode, EscalateUntil, Notification
 from clarion_kit.sealing import AppSealer
 from clarion_kit.vocabulary import Channel, DeliveryState, Gate, Reason, Verdict
-from clarion_ledger.caps import CapAnswer, CapQuery, Dedupe
+from clarion_ledger.caps import CapAnswer, CapQuery, Dedupe, caps_for
 from clarion_ledger.config import CategoryRule
 from clarion_ledger.deferral import Denied, over_cap, quiet_hours
 from clarion_ledger.ids import delivery_id
@@ -61,10 +61,16 @@ class Job:
     not_before: NotBefore | None = None
 
     @property
+    def gathers(self) -> bool:
+        """Whether it is made for a digest."""
+        return bool(self.notification.digest_key) and self.category.digest_window > timedelta(0)
+
+    @property
     def digest(self) -> DigestWindow | None:
-        """The window its deliveries wait for, where they do."""
-        key, length = self.notification.digest_key, self.category.digest_window
-        return DigestWindow(key, length) if key and length > timedelta(0) else None
+        """The window its deliveries wait for, where they do; a test send goes alone."""
+        if not self.gathers or self.notification.test:
+            return None
+        return DigestWindow(self.notification.digest_key, self.category.digest_window)
 
 
 @dataclass(slots=True)
@@ -156,7 +162,7 @@ def render_query(case: Case) -> RenderQuery | None:
     if not channels:
         return None
     template = case.job.notification.template
-    data = template.data if case.job.digest is None else with_digest(template.data, [template.data], 1)
+    data = with_digest(template.data, [template.data], 1) if case.job.gathers else template.data
     return RenderQuery(
         case.job.source.app_id,
         template.name,
@@ -185,7 +191,8 @@ def quiet_gate(case: Case, now: datetime, random: Random) -> Quiet:
     earliest = job.not_before(case.recipient.time_zone, now) if job.not_before is not None else None
 
     def gate(until: datetime | None) -> Closed | Rest | None:
-        found = quiet_hours(job.category, until, job.source.expire_at, now, random)
+        hushed = None if job.notification.test else until
+        found = quiet_hours(job.category, hushed, job.source.expire_at, now, random)
         if isinstance(found, Denied):
             return Closed(Gate.QUIET_HOURS, found.reason, found.rule)
         if earliest is None or earliest <= now:
@@ -195,7 +202,7 @@ def quiet_gate(case: Case, now: datetime, random: Random) -> Quiet:
             return Closed(Gate.QUIET_HOURS, Reason.DEFERRED_TOO_LONG, f"{rule}, past the deadline")
         if found is not None and found.due_at is not None and found.due_at > earliest:
             return found
-        return Rest(DeliveryState.DEFERRED, earliest, code=rule)
+        return Rest(DeliveryState.DEFERRED, earliest, reason=Reason.NOT_YET_DUE, code=rule)
 
     return gate
 
@@ -222,9 +229,9 @@ def first_channels(routed: Sequence[Routed]) -> tuple[list[Routed], list[tuple[C
 def cap_query(one: Routed) -> CapQuery:
     """One delivery against what its category allows."""
     case, candidate = one.case, one.candidate
-    category = case.job.category
+    category, test = case.job.category, case.job.notification.test
     dedupe = None
-    if category.dedupe_window > timedelta(0):
+    if category.dedupe_window > timedelta(0) and not test:
         # Of the content as it is shared, before it gets links of its own; maps in it have no order.
         whole = Rendered.FromString(candidate.content.rendered).SerializeToString(deterministic=True)
         digest = case.job.sealer.blind_index("content", whole)
@@ -235,7 +242,7 @@ def cap_query(one: Routed) -> CapQuery:
         case.recipient.ref,
         category.name,
         candidate.channel,
-        tuple(cap for cap in category.caps if cap.channel in (None, candidate.channel)),
+        caps_for(category.caps, candidate.channel, test=test),
         case.recipient.time_zone,
         dedupe,
     )
@@ -312,9 +319,10 @@ def planned(one: Decided, content: bytes) -> PlannedDelivery:
         locale=case.recipient.locale,
         hint=candidate.address.hint,
         rest=one.rest,
-        ask_again_at=None if case.job.category.critical else case.recipient.quiet_from,
+        ask_again_at=None if case.job.category.critical or case.job.notification.test else case.recipient.quiet_from,
         escalation=_step(routed.step, escalation, case.job.category) if escalation else None,
-        digest=case.job.digest,
+        digest=replace(window, time_zone=case.recipient.time_zone) if (window := case.job.digest) else None,
+        taken=one.answer.taken,
     )
 
 

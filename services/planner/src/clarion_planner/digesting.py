@@ -161,6 +161,7 @@ def _query(
         template.locale or going[0].locale,
         tuple(dict.fromkeys(member.channel for member in going)),
         _within_limit(template.data, items, count),
+        window.time_zone,
     )
 
 

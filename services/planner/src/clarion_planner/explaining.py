@@ -16,6 +16,7 @@ from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.sealing import AppSealer, Unsealable, recipient_reference
 from clarion_kit.vocabulary import Channel, DeliveryState, Gate, Priority, Reason, Verdict
 from clarion_ledger import explaining
+from clarion_ledger.caps import caps_for
 from clarion_ledger.config import CategoryRule, ConfigCache, Snapshot
 from clarion_ledger.db import Pool
 from clarion_ledger.explaining import ToldDelivery
@@ -30,6 +31,7 @@ _GATES = {
     Reason.ERASED: Gate.ADDRESS,
     Reason.WISH_CHANGED: Gate.WISHES,
     Reason.QUIET_HOURS: Gate.QUIET_HOURS,
+    Reason.NOT_YET_DUE: Gate.QUIET_HOURS,
     Reason.DUPLICATE_CONTENT: Gate.CONTENT_DEDUPE,
     Reason.MERGED: Gate.CONTENT_DEDUPE,
     Reason.CAPPED: Gate.CAPS,
@@ -49,21 +51,16 @@ class Explaining:
 
     async def dry_run(self, app_id: int, notification: pb.Notification) -> pb.ExplainResponse:
         """Raises CATEGORY_NOT_FOUND, DEPENDENCY_UNAVAILABLE, LedgerUnavailable."""
-        category = self._config.snapshot.categories.get((app_id, notification.category))
-        if category is None:
-            category = (await self._config.look_again()).categories.get((app_id, notification.category))
-        if category is None:
-            raise DomainError(
-                ErrorReason.CATEGORY_NOT_FOUND, "no such category", metadata={"category": notification.category}
-            )
+        category = await self._config.category(app_id, notification.category)
         job = await self._rules.job(self._source(category, notification), notification)
         [plan] = await self._rules.plan_jobs([job], dry=True)
         ids = _recipient_ids(app_id, notification)
         return pb.ExplainResponse(
             explanations=[
-                self._planned(job.sealer, category, delivery, ids.get(delivery.recipient_ref, ""))
+                self._planned(job.sealer, category, delivery, ids.get(delivery.recipient_ref, ""), notification.test)
                 for delivery in plan.deliveries
-            ]
+            ],
+            test=notification.test,
         )
 
     async def afterwards(self, app_id: int, notification_id: UUID) -> pb.ExplainResponse:
@@ -81,9 +78,10 @@ class Explaining:
         category = self._config.snapshot.categories_by_id.get(told.category_id)
         return pb.ExplainResponse(
             explanations=[
-                self._stored(sealer, category, delivery, ids.get(delivery.recipient_ref, ""))
+                self._stored(sealer, category, delivery, ids.get(delivery.recipient_ref, ""), told.test)
                 for delivery in told.deliveries
-            ]
+            ],
+            test=told.test,
         )
 
     def _source(self, category: CategoryRule, notification: pb.Notification) -> ToPlan:
@@ -110,7 +108,7 @@ class Explaining:
         )
 
     def _planned(
-        self, sealer: AppSealer, category: CategoryRule, delivery: PlannedDelivery, recipient_id: str
+        self, sealer: AppSealer, category: CategoryRule, delivery: PlannedDelivery, recipient_id: str, test: bool
     ) -> pb.Explanation:
         rest = delivery.rest
         state = DeliveryState.SUPPRESSED if delivery.reason else rest.state if rest else DeliveryState.READY
@@ -128,7 +126,7 @@ class Explaining:
                 delivery_id=str(delivery.delivery_id),
                 state=state,  # type: ignore[arg-type]  # our numbers are the contract's (tested)
                 reason=delivery.reason or 0,  # type: ignore[arg-type]
-                gates=expanded(delivery.gates, _facts(category, delivery.channel, made.provider)),
+                gates=expanded(delivery.gates, _facts(category, delivery.channel, made.provider, test=test)),
                 content=_shown(sealer, delivery.delivery_id, delivery.content),
                 template_version=delivery.template_version or 0,
                 step=delivery.escalation.step if delivery.escalation else 0,
@@ -138,12 +136,12 @@ class Explaining:
         return made
 
     def _stored(
-        self, sealer: AppSealer, category: CategoryRule | None, delivery: ToldDelivery, recipient_id: str
+        self, sealer: AppSealer, category: CategoryRule | None, delivery: ToldDelivery, recipient_id: str, test: bool
     ) -> pb.Explanation:
         made = self._explanation(
             category, delivery.channel, delivery.lane_id, delivery.country, delivery.locale, delivery.hint
         )
-        gates = expanded(delivery.gates, _facts(category, delivery.channel, made.provider))
+        gates = expanded(delivery.gates, _facts(category, delivery.channel, made.provider, test=test))
         made.MergeFrom(
             pb.Explanation(
                 recipient_id=recipient_id,
@@ -230,15 +228,17 @@ def _route_name(country: str, locale: str) -> str:
     return "/".join(part for part in (country, locale) if part) or "of everybody"
 
 
-def _facts(category: CategoryRule | None, channel: Channel, provider: str) -> dict[Gate, str]:
+def _facts(category: CategoryRule | None, channel: Channel, provider: str, *, test: bool) -> dict[Gate, str]:
     """What gates that passed went by."""
     if category is None:
         return {}
-    caps = [cap for cap in category.caps if cap.channel in (None, channel)]
+    caps = caps_for(category.caps, channel, test=test)
     quiet = "critical: no quiet hours" if category.critical else "no quiet hours now"
     dedupe = (
         f"not sent within {category.dedupe_window}" if category.dedupe_window > timedelta(0) else "no dedupe window"
     )
+    if test:
+        quiet = dedupe = "test send"
     return {
         Gate.CATEGORY: f"category {category.name}",
         Gate.QUIET_HOURS: quiet,

@@ -148,6 +148,7 @@ class Planning:
                 at_most_once=job.category.at_most_once,
                 collapse_key=job.notification.collapse_key,
                 resolved_at=resolved_at,
+                template=job.notification.template.name,
             )
             for job in jobs
         ]
@@ -293,6 +294,7 @@ class Planning:
                 allowed=answer.allowed,
                 unchecked=answer.unchecked or passed[charge.delivery_id].unchecked,
                 rule=answer.rule,
+                taken=answer.taken,
             )
             for charge, answer in zip(charges, answers, strict=True)
         }

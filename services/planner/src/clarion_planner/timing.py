@@ -9,9 +9,12 @@ from clarion_planner.cases import NotBefore
 
 
 def not_before(notification: Notification, category: CategoryRule) -> NotBefore | None:
-    """What `Job.not_before` is for a notification, None where it may go at any time. It was read at the edge."""
+    """What `Job.not_before` is for a notification, None where it may go at any time. It was read at the edge. A test send does
+    not wait for its category's window."""
     wall = datetime.fromisoformat(notification.deliver_at_local) if notification.deliver_at_local else None
-    window = window_of(notification.send_window) if notification.HasField("send_window") else category.send_window
+    window = None if notification.test else category.send_window
+    if notification.HasField("send_window"):
+        window = window_of(notification.send_window)
     if wall is None and window is None:
         return None
     timing = Timing(wall, window)

@@ -44,7 +44,8 @@ async def build(d: Daemon, s: Settings) -> None:
     d.ready_when(postgres=durable.Ready(pool, "ledger.wall", production=s.production))
     d.serve(
         partial(
-            recipient_grpc.add_RecipientServiceServicer_to_server, RecipientRpc(PostgresDirectory(pool, keys), people)
+            recipient_grpc.add_RecipientServiceServicer_to_server,
+            RecipientRpc(PostgresDirectory(pool, keys), people, private_hosts=s.push_private_hosts),
         ),
         partial(preference_grpc.add_PreferenceServiceServicer_to_server, PreferenceRpc(wishes, _pages(s), d.clock)),
         partial(suppression_grpc.add_SuppressionServiceServicer_to_server, SuppressionRpc(suppressions)),

@@ -3,17 +3,16 @@
 import base64
 import binascii
 import re
-from urllib.parse import urlsplit
 
 import phonenumbers
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from email_validator import EmailNotValidError, validate_email
 
+from clarion_channels.public_hosts import ForbiddenUrl, target_of
 from clarion_preference.malformed import Malformed
 
 _APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{32,200}")
 _ANDROID_TOKEN = re.compile(r"[!-~]{1,4096}")
-_ENDPOINT = re.compile(r"[!-~]{1,2048}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 
@@ -36,17 +35,14 @@ def android_token(token: str) -> str:
     return token
 
 
-def push_endpoint(url: str) -> str:
-    """A push service's URL (RFC 8030), as it is. Which hosts may be dialled is decided where they are dialled."""
-    if not _ENDPOINT.fullmatch(url):
-        raise Malformed("must be 1-2048 printable ASCII characters")
+def push_endpoint(url: str, *, private: bool = False) -> str:
+    """A push service's URL (RFC 8030), as it is; `private`: of any host. Where its name leads is seen when it is dialled."""
     try:
-        parts = urlsplit(url)
-        whole = parts.scheme == "https" and parts.hostname and parts.port != 0
-    except ValueError:
-        raise Malformed("is not a URL") from None
-    if not whole or "@" in parts.netloc or parts.fragment:
-        raise Malformed("must be an https URL with a host, without user and fragment")
+        tls = target_of(url, private=private).tls
+    except ForbiddenUrl as forbidden:
+        raise Malformed(f"must be an https URL of a public host: {forbidden}") from None
+    if not tls:
+        raise Malformed("must be an https URL")
     return url
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from clarion_kit.settings import Common
 
@@ -15,3 +15,13 @@ class Settings(Common):
     kek_file: Path = Field(description="File with the key-encryption keys (JSON: id → base64 key).")
     link_key_file: Path | None = Field(None, description="File with the key of signed links: 32 bytes, base64.")
     link_base_url: str | None = Field(None, description="Public URL of the tracker, e.g. https://t.example.com.")
+    push_private_hosts: bool = Field(
+        False, description="Browsers' push endpoints may be on hosts that are not public: for practice only."
+    )
+
+    @field_validator("push_private_hosts")
+    @classmethod
+    def _public_in_production(cls, value: bool, others: ValidationInfo) -> bool:
+        if value and others.data.get("profile") == "production":
+            raise ValueError("not with CLARION_PROFILE=production")
+        return value

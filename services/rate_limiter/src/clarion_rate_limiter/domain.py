@@ -50,12 +50,18 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`closed_limit` is the first limit that is closed, None when allowed; `remaining` is of the tightest limit."""
+    """`closed_limit` is the first limit that is closed, None when allowed; `lefts` is what is left of each limit, empty where one
+    is closed."""
 
     closed_limit: int | None
     retry_after_us: int
-    remaining: int
+    lefts: tuple[int, ...]
     unchecked: bool = False
+
+    @property
+    def remaining(self) -> int:
+        """Of the tightest limit."""
+        return min(self.lefts, default=0)
 
     @property
     def allowed(self) -> bool:

@@ -71,15 +71,15 @@ class LocalLimits:
         for index, limit in enumerate(item.limits):
             view = self._view(item, limit, now)
             if view.wait_us:
-                return Grant(index, view.wait_us, 0, unchecked=True)
+                return Grant(index, view.wait_us, (), unchecked=True)
             views.append(view)
         if take:
             for view in views:
                 if view.take:
                     view.take()
             self._forget_beyond_bound()
-        left = min(view.left - (1 if take and view.take else 0) for view in views)
-        return Grant(None, 0, max(0, left), unchecked=True)
+        lefts = tuple(max(0, view.left - (1 if take and view.take else 0)) for view in views)
+        return Grant(None, 0, lefts, unchecked=True)
 
     def _view(self, item: Item, limit: Limit, now: int) -> _View:
         name = (item.app_id, limit.name)

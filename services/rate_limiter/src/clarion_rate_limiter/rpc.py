@@ -85,7 +85,12 @@ def _fault(item: pb.Item, limits: Sequence[Limit | None]) -> tuple[str, str] | N
 
 def _grants(grants: Iterable[Grant]) -> Iterable[pb.Grant]:
     for grant in grants:
-        made = pb.Grant(allowed=grant.allowed, remaining=grant.remaining, unchecked=grant.unchecked)
+        made = pb.Grant(
+            allowed=grant.allowed,
+            remaining=grant.remaining,
+            unchecked=grant.unchecked,
+            remaining_each=grant.lefts,
+        )
         if grant.closed_limit is not None:
             made.closed_limit = grant.closed_limit
             made.retry_after.FromMicroseconds(grant.retry_after_us)

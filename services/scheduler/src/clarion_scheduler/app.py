@@ -47,7 +47,7 @@ async def build(d: Daemon, s: Settings) -> None:
     intake = Intake(pool, cache, keys, templates)
     firing = Firing(pool, intake, d.telemetry)
 
-    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.wall", production=s.production))
+    d.ready_when(nats=bus.ping, postgres=durable.Ready(pool, "ledger.test_send", production=s.production))
     d.every("config", config.POLL, cache.refresh)
     d.every("topology", TOPOLOGY_EVERY, jobs.topology)
     d.every("runway", runway.REFRESH, room.refresh)

@@ -10,7 +10,6 @@ from clarion_kit.sealing import Unsealable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_ledger import recurring
-from clarion_ledger.accept import Accepted
 from clarion_ledger.db import Pool
 from clarion_ledger.recurring import Fired, Recurring
 from clarion_scheduler.intake import Intake
@@ -58,8 +57,7 @@ class Firing:
         except (Unsealable, DecodeError, KeyError) as unreadable:
             error = type(unreadable).__name__.upper()
         else:
-            id_ = made.notification_id if isinstance(made, Accepted) else made.broadcast_id
-            return Fired(fire_at, id_, "", missed, next_at)
+            return Fired(fire_at, made.made_id, "", missed, next_at, made.template)
         log.error("a schedule could not fire: %s", error, extra={"schedule_id": one.schedule_id})
         return Fired(fire_at, None, error, missed, next_at)
 

@@ -1,7 +1,9 @@
 """From what the contract says to rows of the ledger: check, default, hash, seal; for calls and for firings alike."""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from clarion.broadcast.v1.broadcast_service_pb2 import StartBroadcastRequest
 from clarion.notification.v1.notification_service_pb2 import ChannelPolicy, Notification, TemplateRef
@@ -9,11 +11,11 @@ from clarion.schedule.v1.schedule_service_pb2 import PutScheduleRequest
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
 from clarion_kit.rpc.caller import Caller
 from clarion_kit.telemetry.tracing import current_traceparent
-from clarion_kit.vocabulary import Channel, Priority
+from clarion_kit.vocabulary import Priority
 from clarion_ledger import broadcasts, recurring
 from clarion_ledger.accept import Accepted, AcceptItem, EventIdReused, accept
 from clarion_ledger.broadcasts import NewBroadcast, Started
-from clarion_ledger.config import CategoryRule, ConfigCache
+from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool
 from clarion_ledger.keys import KeyRing
 from clarion_ledger.recurring import Recurring
@@ -22,6 +24,14 @@ from clarion_scheduler.validation import Times, check_broadcast, check_schedule
 
 _HASH_VERSION = b"\x01"
 _NOW = Times(None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a firing made: a notification or broadcast, and the template it sends (empty: none)."""
+
+    made_id: UUID
+    template: str
 
 
 class Intake:
@@ -37,8 +47,8 @@ class Intake:
         """Durable when this returns. Raises INVALID_FIELD, EXPIRY_IN_PAST, CATEGORY_NOT_FOUND, TEMPLATE_NOT_FOUND,
         MISSING_VARIABLE, SCOPE_MISSING, EVENT_ID_REUSED, STORAGE_FULL, LedgerUnavailable."""
         times = check_broadcast(request, datetime.now(UTC))
-        await self._category(caller.app_id, request.category)
-        await self._check_template(caller.app_id, _template(request))
+        await self._config.category(caller.app_id, request.category)
+        await self._check_template(caller.app_id, request, "data")
         hashed = _hash(request)
         _restrict(caller, request.channel_policy)
         return await self._start(caller.app_id, request, times, hashed)
@@ -49,10 +59,11 @@ class Intake:
         now = datetime.now(UTC)
         rule = check_schedule(request, now)
         body = request.notification if request.WhichOneof("body") == "notification" else request.broadcast
-        category = await self._category(caller.app_id, body.category)
+        category = await self._config.category(caller.app_id, body.category)
         if isinstance(body, Notification) and body.digest_key and not category.digest_window:
             raise invalid_fields([FieldFault("notification.digest_key", "the category has no digest window")])
-        await self._check_template(caller.app_id, _template(body))
+        path = "notification.template.data" if isinstance(body, Notification) else "broadcast.data"
+        await self._check_template(caller.app_id, body, path)
         _restrict(caller, body.channel_policy)
         sealer = await self._keys.sealer(caller.app_id)
         return await recurring.put(
@@ -64,9 +75,10 @@ class Intake:
             broadcasts=request.WhichOneof("body") == "broadcast",
             body=sealer.seal("recurring", request.name.encode(), "body", request.SerializeToString()),
             now=now,
+            template=_template_name(body),
         )
 
-    async def fire(self, one: Recurring, fire_at: datetime) -> Accepted | Started:
+    async def fire(self, one: Recurring, fire_at: datetime) -> Made:
         """Make what a schedule sends at this fire time; again, it is the same one. Raises CATEGORY_NOT_FOUND,
         EVENT_ID_REUSED, STORAGE_FULL, LedgerUnavailable, Unsealable, DecodeError."""
         sealer = await self._keys.sealer(one.app_id)
@@ -74,11 +86,13 @@ class Intake:
         event_id = recurring.event_id(one.schedule_id, fire_at)
         if request.WhichOneof("body") == "broadcast":
             request.broadcast.event_id = event_id
-            return await self._start(one.app_id, request.broadcast, _NOW, _hash(request.broadcast))
-        return await self._accept(one.app_id, event_id, request.notification)
+            started = await self._start(one.app_id, request.broadcast, _NOW, _hash(request.broadcast))
+            return Made(started.broadcast_id, _template_name(request.broadcast))
+        accepted = await self._accept(one.app_id, event_id, request.notification)
+        return Made(accepted.notification_id, _template_name(request.notification))
 
     async def _start(self, app_id: int, request: StartBroadcastRequest, times: Times, hashed: bytes) -> Started:
-        category = await self._category(app_id, request.category)
+        category = await self._config.category(app_id, request.category)
         sealer = await self._keys.sealer(app_id)
         event_id = request.event_id
         started = await broadcasts.start(
@@ -96,6 +110,7 @@ class Intake:
                 payload=sealer.seal("broadcast", event_id.encode(), "payload", request.SerializeToString()),
                 traceparent=current_traceparent(),
                 last_at=times.last_at,
+                template=request.template,
             ),
         )
         if not started.same:
@@ -103,7 +118,7 @@ class Intake:
         return started
 
     async def _accept(self, app_id: int, event_id: str, notification: Notification) -> Accepted:
-        category = await self._category(app_id, notification.category)
+        category = await self._config.category(app_id, notification.category)
         sealer = await self._keys.sealer(app_id)
         payload = notification.SerializeToString(deterministic=True)
         [result] = await accept(
@@ -131,19 +146,11 @@ class Intake:
             raise _reused(event_id, str(result.notification_id))
         raise DomainError(ErrorReason.INVALID_FIELD, "the notification cannot be stored")
 
-    async def _category(self, app_id: int, name: str) -> CategoryRule:
-        category = self._config.snapshot.categories.get((app_id, name))
-        if category is None:
-            category = (await self._config.look_again()).categories.get((app_id, name))
-        if category is None:
-            raise DomainError(
-                ErrorReason.CATEGORY_NOT_FOUND, f"there is no category {name!r}", metadata={"category": name}
-            )
-        return category
-
-    async def _check_template(self, app_id: int, reference: TemplateRef | None) -> None:
+    async def _check_template(self, app_id: int, body: Notification | StartBroadcastRequest, path: str) -> None:
+        reference = _template(body)
         if reference is not None:
-            await self._templates.check(app_id, reference)
+            digest = isinstance(body, Notification) and bool(body.digest_key)
+            await self._templates.check(app_id, reference, path, digest=digest)
 
 
 def _template(body: Notification | StartBroadcastRequest) -> TemplateRef | None:
@@ -154,13 +161,15 @@ def _template(body: Notification | StartBroadcastRequest) -> TemplateRef | None:
     return TemplateRef(name=body.template, version=body.template_version, data=body.data, locale=body.locale)
 
 
+def _template_name(body: Notification | StartBroadcastRequest) -> str:
+    reference = _template(body)
+    return reference.name if reference is not None else ""
+
+
 def _restrict(caller: Caller, policy: ChannelPolicy) -> None:
     """Name the channels that the token may use, where the client named none. Raises SCOPE_MISSING."""
-    for channel in map(Channel, policy.channels):
-        if not caller.may_send(channel):
-            caller.require(f"send:{channel.slug}")
-    if not policy.channels and "send:*" not in caller.scopes:
-        policy.channels.extend(channel.value for channel in Channel if caller.may_send(channel))  # type: ignore[misc]
+    channels = caller.channels_to_name(policy.channels)
+    policy.channels.extend(channel.value for channel in channels)  # type: ignore[misc]
 
 
 def _hash(request: StartBroadcastRequest) -> bytes:

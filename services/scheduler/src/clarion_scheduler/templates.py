@@ -8,8 +8,8 @@ import grpc
 from clarion.internal.template.v1 import template_service_pb2 as pb
 from clarion.internal.template.v1.template_service_pb2_grpc import TemplateServiceStub
 from clarion.notification.v1.notification_service_pb2 import TemplateRef
-from clarion_channels.template_data import faults_of
-from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
+from clarion_channels.template_data import check_reference
+from clarion_kit.errors import DomainError
 from clarion_kit.rpc.client import Peer
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,9 @@ class TemplateDirectory:
         self._peer = peer
         self._stub = TemplateServiceStub(peer.channel)
 
-    async def check(self, app_id: int, reference: TemplateRef) -> None:
-        """Raises TEMPLATE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong type).
+    async def check(self, app_id: int, reference: TemplateRef, path: str, *, digest: bool) -> None:
+        """Raises TEMPLATE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong type, under `path`). `digest`: the
+        planner gives that variable.
 
         While the service is away everything is let through, and deliveries are suppressed with the reason if it does not
         render.
@@ -41,23 +42,4 @@ class TemplateDirectory:
         except (DomainError, grpc.aio.AioRpcError) as away:
             log.warning("templates cannot be checked: %s", type(away).__name__)
             return
-        _check(response.templates[0], reference)
-
-
-def _check(description: pb.Description, reference: TemplateRef) -> None:
-    if not (reference.version or description.published_version) or reference.version > description.latest_version:
-        raise DomainError(
-            ErrorReason.TEMPLATE_NOT_FOUND,
-            f"there is no published template {reference.name!r}",
-            metadata={"template": reference.name},
-        )
-    missing = [name for name in description.required_variables if name not in reference.data.fields]
-    if missing and not reference.version:
-        raise DomainError(
-            ErrorReason.MISSING_VARIABLE,
-            f"missing: {', '.join(missing)}",
-            metadata={"template": reference.name, "variables": ",".join(missing)},
-        )
-    faults = [] if reference.version else faults_of(description.variables, reference.data)
-    if faults:
-        raise invalid_fields(FieldFault(f"data.{fault.path}", fault.message) for fault in faults)
+        check_reference(response.templates[0], reference, path, digest=digest)

@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from datetime import datetime
 
 from clarion.broadcast.v1.broadcast_service_pb2 import StartBroadcastRequest
-from clarion.notification.v1.notification_service_pb2 import ChannelMode, ChannelPolicy, Notification
+from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion.recipient.v1.recipient_service_pb2 import AttributeMatch
 from clarion.schedule.v1.schedule_service_pb2 import PutScheduleRequest
-from clarion.types.v1.content_pb2 import Content
-from clarion_channels.content_rules import check_attachments, check_content
+from clarion_channels.content_rules import check_content
+from clarion_channels.notification_rules import check_notification, check_policy, check_priority, check_template
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault
-from clarion_kit.validate import Faults
-from clarion_kit.vocabulary import Channel
+from clarion_kit.validate import Faults, moment
 from clarion_ledger.recurring import BadCron, Rule, check_cron
 from clarion_ledger.scheduling import (
     MAX_AHEAD,
@@ -26,14 +23,10 @@ from clarion_ledger.scheduling import (
     read_window,
 )
 
-MAX_RECIPIENTS = 100
-MAX_DATA_BYTES = 64 << 10
 MAX_PACE = 100_000
 MAX_CONDITIONS = 8
 MAX_VALUES = 100
 MAX_VALUE_BYTES = 256
-_CHANNELS = frozenset(channel.value for channel in Channel)
-_ESCALATE_AFTER = (timedelta(seconds=1), timedelta(days=7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +43,8 @@ def check_broadcast(request: StartBroadcastRequest, now: datetime) -> Times:
     faults = Faults()
     faults.text("event_id", request.event_id, max_bytes=128)
     _broadcast(request, faults)
-    deliver_at = _moment(faults, "deliver_at", request.deliver_at) if request.HasField("deliver_at") else None
-    expire_at = _moment(faults, "expire_at", request.expire_at) if request.HasField("expire_at") else None
+    deliver_at = moment(faults, "deliver_at", request.deliver_at) if request.HasField("deliver_at") else None
+    expire_at = moment(faults, "expire_at", request.expire_at) if request.HasField("expire_at") else None
     last_at = None
     if deliver_at is not None:
         faults.require("deliver_at", deliver_at <= now + MAX_AHEAD, "more than 366 days ahead")
@@ -74,8 +67,8 @@ def check_schedule(request: PutScheduleRequest, now: datetime) -> Rule:
     faults.name("name", request.name)
     zone = request.time_zone or "UTC"
     known = faults.require("time_zone", known_zone(zone), 'must be an IANA time zone, e.g. "Asia/Seoul"')
-    start_at = _moment(faults, "start_at", request.start_at) if request.HasField("start_at") else None
-    end_at = _moment(faults, "end_at", request.end_at) if request.HasField("end_at") else None
+    start_at = moment(faults, "start_at", request.start_at) if request.HasField("start_at") else None
+    end_at = moment(faults, "end_at", request.end_at) if request.HasField("end_at") else None
     if end_at is not None:
         faults.require("end_at", end_at > max(now, start_at or now), "must be later than now and start_at")
     if start_at is not None:
@@ -86,7 +79,8 @@ def check_schedule(request: PutScheduleRequest, now: datetime) -> Rule:
         case "notification":
             with faults.within("notification."):
                 _unset(request.notification, faults)
-                _notification(request.notification, faults)
+                faults.require("test", not request.notification.test, "a schedule makes no test sends")
+                check_notification(request.notification, faults)
         case "broadcast":
             with faults.within("broadcast."):
                 _unset(request.broadcast, faults)
@@ -121,19 +115,18 @@ def _broadcast(request: StartBroadcastRequest, faults: Faults) -> None:
         faults.name("topic", request.topic)
     _filter(request.filter, faults)
     faults.name("category", request.category)
-    faults.require("priority", 0 <= request.priority <= 3, "unknown")
+    check_priority(request.priority, faults)
     faults.require("pace_per_second", request.pace_per_second <= MAX_PACE, f"over {MAX_PACE:,}")
     faults.text("collapse_key", request.collapse_key, max_bytes=64, required=False)
     faults.require(
         "template", bool(request.template) != request.HasField("content"), "a template or content is required, not both"
     )
     if request.template:
-        faults.name("template", request.template)
-        faults.require("data", request.data.ByteSize() <= MAX_DATA_BYTES, f"over {MAX_DATA_BYTES} bytes")
-        faults.text("locale", request.locale, max_bytes=35, required=False)
+        check_template("template", request.template, request.data, request.locale, faults)
     if request.HasField("content"):
-        _content(request.content, faults)
-    _policy(request.channel_policy, faults)
+        with faults.within("content."):
+            check_content(request.content, faults)
+    check_policy(request.channel_policy, faults)
     if request.HasField("send_window"):
         read_window(faults, request.send_window)
 
@@ -148,59 +141,3 @@ def _filter(matches: Sequence[AttributeMatch], faults: Faults) -> None:
             for value in match.values[:MAX_VALUES]:
                 faults.text("values", value, max_bytes=MAX_VALUE_BYTES)
             faults.require("values", len(set(match.values)) == count, "a value is given twice")
-
-
-def _notification(notification: Notification, faults: Faults) -> None:
-    ids = notification.recipient_ids
-    faults.require("recipient_ids", 1 <= len(ids) <= MAX_RECIPIENTS, f"1 to {MAX_RECIPIENTS} are required")
-    for position, recipient_id in enumerate(ids[:MAX_RECIPIENTS]):
-        faults.text(f"recipient_ids[{position}]", recipient_id, max_bytes=128)
-    faults.require("recipient_ids", len(set(ids)) == len(ids), "an id is given twice")
-    faults.name("category", notification.category)
-    faults.require("priority", 0 <= notification.priority <= 3, "unknown")
-    faults.text("collapse_key", notification.collapse_key, max_bytes=64, required=False)
-    faults.text("digest_key", notification.digest_key, max_bytes=64, required=False)
-    match notification.WhichOneof("body"):
-        case "template":
-            with faults.within("template."):
-                template = notification.template
-                faults.name("name", template.name)
-                faults.require("data", template.data.ByteSize() <= MAX_DATA_BYTES, f"over {MAX_DATA_BYTES} bytes")
-                faults.text("locale", template.locale, max_bytes=35, required=False)
-        case "content":
-            _content(notification.content, faults)
-        case _:
-            faults.add("body", "a template or content is required")
-    check_attachments(notification, faults)
-    escalates = notification.channel_policy.mode == ChannelMode.CHANNEL_MODE_ESCALATE
-    faults.require("digest_key", not (escalates and notification.digest_key), "not with an escalation")
-    _policy(notification.channel_policy, faults)
-    if notification.HasField("send_window"):
-        read_window(faults, notification.send_window)
-
-
-def _content(content: Content, faults: Faults) -> None:
-    with faults.within("content."):
-        check_content(content, faults)
-
-
-def _policy(policy: ChannelPolicy, faults: Faults) -> None:
-    with faults.within("channel_policy."):
-        faults.require("mode", policy.mode in ChannelMode.values(), "unknown")
-        channels = policy.channels
-        faults.require("channels", all(channel in _CHANNELS for channel in channels), "unknown channel")
-        faults.require("channels", len(set(channels)) == len(channels), "a channel is given twice")
-        faults.require("until", 0 <= policy.until <= 2, "unknown")
-        if policy.HasField("escalate_after"):
-            least, most = _ESCALATE_AFTER
-            seconds = policy.escalate_after.seconds
-            good = least.total_seconds() <= seconds <= most.total_seconds()
-            faults.require("escalate_after", good, "must be 1 second to 7 days")
-
-
-def _moment(faults: Faults, field: str, stamp: Timestamp) -> datetime | None:
-    try:
-        return stamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        faults.add(field, "no valid time")
-        return None

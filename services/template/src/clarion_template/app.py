@@ -21,7 +21,7 @@ async def build(d: Daemon, s: Settings) -> None:
     store = PostgresStore(pool)
     guard = await d.open(GuardedChild.running())
     catalog = Catalog(store, d.clock, s.template_cache_mib << 20)
-    d.ready_when(postgres=durable.Ready(pool, "ledger.audit_log", production=s.production))
+    d.ready_when(postgres=durable.Ready(pool, "ledger.test_send", production=s.production))
     d.serve(
         partial(public.add_TemplateServiceServicer_to_server, TemplateRpc(store, Author(store, guard), catalog)),
         partial(internal.add_TemplateServiceServicer_to_server, RenderRpc(catalog, d.telemetry.metrics)),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 DEFAULT_LOCALE = "en"
 MAX_LOCALES = 64
@@ -78,6 +79,15 @@ class Listed:
     published: bool
     published_at: datetime | None
     published_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What sends a template: a schedule by its name, or a broadcast by its id."""
+
+    schedule: str
+    broadcast_id: UUID | None
+    paused: bool
 
 
 def normal_locale(tag: str) -> str:

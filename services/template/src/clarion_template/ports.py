@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from clarion.template.v1.template_service_pb2 import Partial
-from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, VersionKey
+from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, Use, VersionKey
 from clarion_template.guard.protocol import Conversion, Request
 
 
@@ -31,6 +31,10 @@ class Store(Protocol):
 
     async def archive(self, app_id: int, name: str, *, restore: bool) -> bool:
         """False if there is no such template."""
+        ...
+
+    async def used_by(self, app_id: int, name: str, *, most: int) -> list[Use]:
+        """Schedules that have not ended and broadcasts that have not been planned, up to `most`; schedules by name first."""
         ...
 
     async def published(self, names: Sequence[tuple[int, str]]) -> list[Current]:

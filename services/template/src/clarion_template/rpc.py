@@ -6,6 +6,7 @@ from clarion.template.v1 import template_service_pb2 as pb
 from clarion.template.v1.template_service_pb2_grpc import TemplateServiceServicer
 from clarion_kit.rpc.caller import current_caller
 from clarion_kit.validate import Faults
+from clarion_ledger.scheduling import known_zone
 from clarion_template.authoring import Author
 from clarion_template.catalog import Catalog
 from clarion_template.domain import VersionKey
@@ -100,7 +101,18 @@ class TemplateRpc(TemplateServiceServicer):
         if not await self._store.archive(app_id, request.name, restore=request.restore):
             raise template_not_found(request.name)
         self._catalog.forget(app_id, request.name)
-        return pb.ArchiveTemplateResponse()
+        response = pb.ArchiveTemplateResponse()
+        if request.restore:
+            return response
+        uses = await self._store.used_by(app_id, request.name, most=_MAX_USES + 1)
+        for use in uses[:_MAX_USES]:
+            named = response.used_by.add(paused=use.paused)
+            if use.broadcast_id is None:
+                named.schedule = use.schedule
+            else:
+                named.broadcast_id = str(use.broadcast_id)
+        response.more = len(uses) > _MAX_USES
+        return response
 
     async def PutPartial(self, request: pb.PutPartialRequest, context: _Context) -> pb.PutPartialResponse:
         check_partial(request.partial)
@@ -143,9 +155,13 @@ class TemplateRpc(TemplateServiceServicer):
     async def PreviewTemplate(
         self, request: pb.PreviewTemplateRequest, context: _Context
     ) -> pb.PreviewTemplateResponse:
+        faults = Faults()
+        zone = request.time_zone
+        faults.require("time_zone", not zone or known_zone(zone), 'must be an IANA time zone, e.g. "Asia/Seoul"')
+        faults.raise_if_any()
         key = await self._key(request.name, request.version)
         given = request.data if request.HasField("data") else None
-        content, locale = await self._author.preview(key, request.locale, given, request.time_zone)
+        content, locale = await self._author.preview(key, request.locale, given, zone)
         return pb.PreviewTemplateResponse(content=content, locale=locale)
 
     async def _key(self, name: str, version: int) -> VersionKey:
@@ -169,3 +185,4 @@ class TemplateRpc(TemplateServiceServicer):
 _MAX_VERSION = 2**31 - 1
 _PAGE = 50
 _MAX_PAGE = 200
+_MAX_USES = 100

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
+from uuid import UUID
 
 from clarion_kit.links import OpenLink
 from clarion_kit.vocabulary import Receipt
@@ -44,6 +45,10 @@ class Activity:
     mark: str = ""
 
 
+EventIdentity = tuple[UUID, Kind, str]
+"""Delivery, kind and the app's own id."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppEvent:
     """What an app told. `id`: its own, the same in each repetition; `name`, `amount` and `currency` (ISO 4217): of a conversion."""
@@ -54,3 +59,8 @@ class AppEvent:
     name: str = ""
     amount: Decimal | None = field(default=None, repr=False)
     currency: str = ""
+
+    @property
+    def identity(self) -> EventIdentity:
+        """The same in each repetition."""
+        return self.delivery.delivery_id, self.kind, self.id

@@ -6,7 +6,7 @@ what follows still tells who made them.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
@@ -107,13 +107,15 @@ class ActivityQueue:
         )
 
     async def _write(self, batch: Sequence[tuple[Activity, int]]) -> None:
-        soon = await self._too_soon([activity for activity, _ in batch])
+        instead = await self._activities.replaced({activity.delivery.delivery_id for activity, _ in batch})
+        soon = await self._too_soon([activity for activity, _ in batch], instead)
         noted: dict[Activity, int] = {}
         for activity, times in batch:
             if activity in soon:
                 self._count(activity.kind, "machine", times)
                 activity = replace(activity, machine=True)
-            noted[activity] = noted.get(activity, 0) + times
+            credited = _credited(activity, instead)
+            noted[credited] = noted.get(credited, 0) + times
         people = [activity for activity in noted if not activity.machine]
         changed = await self._raise(people)
         await self._activities.note(noted)
@@ -129,18 +131,22 @@ class ActivityQueue:
             if not raised and len(self._unchanged) < self._size:
                 self._unchanged[one] = self._clock.monotonic()
 
-    async def _too_soon(self, activities: Sequence[Activity]) -> set[Activity]:
+    async def _too_soon(self, activities: Sequence[Activity], instead: Mapping[UUID, UUID]) -> set[Activity]:
         """Clicks in mails that nobody can have read yet."""
         now = self._clock.monotonic()
         asked = {
-            one.delivery.delivery_id: timedelta(seconds=now - self._clicked_at[one])
+            _credited(one, instead).delivery.delivery_id: timedelta(seconds=now - self._clicked_at[one])
             for one in activities
             if one in self._clicked_at and not one.machine and one.delivery.channel is Channel.EMAIL
         }
         if not asked:
             return set()
         found = await self._activities.too_soon(asked)
-        return {one for one in activities if one in self._clicked_at and one.delivery.delivery_id in found}
+        return {
+            one
+            for one in activities
+            if one in self._clicked_at and _credited(one, instead).delivery.delivery_id in found
+        }
 
     def _ripen(self, until: float) -> None:
         """Let go of clicks that came before `until`."""
@@ -180,3 +186,9 @@ class ActivityQueue:
             for activity in self._waiting:
                 self._count(activity.kind, "dropped")
             log.warning("opens and clicks dropped at the end", extra={"activities": len(self._waiting)})
+
+
+def _credited(activity: Activity, instead: Mapping[UUID, UUID]) -> Activity:
+    """The same, of the delivery that was sent."""
+    id_ = instead.get(activity.delivery.delivery_id)
+    return activity if id_ is None else replace(activity, delivery=replace(activity.delivery, delivery_id=id_))

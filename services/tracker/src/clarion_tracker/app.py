@@ -39,6 +39,7 @@ from clarion_tracker.adapters.stats_table import StatsTable
 from clarion_tracker.adapters.traced_receipts import TracedDeliveries
 from clarion_tracker.adapters.webhook_http import Receivers
 from clarion_tracker.adapters.webhook_table import WebhookTable
+from clarion_tracker.app_event_groups import AppEventGroups
 from clarion_tracker.app_events import AppEventDoor
 from clarion_tracker.bounces import STORED_AS, BounceDoor
 from clarion_tracker.callbacks import Callbacks, Source
@@ -127,7 +128,7 @@ async def build(d: Daemon, s: Settings) -> None:
         site = Site(
             Pages(link_key, queue, tracked, d.stopping.is_set),
             Clicks(link_key, queue, tracked),
-            AppEventDoor(link_key, activities, tracked),
+            AppEventDoor(link_key, AppEventGroups(activities), tracked),
             Callbacks(sources, configuration, inbound, tracked, d.clock),
             Unsubscribing(link_key, configuration, wishes, tracked),
             Preferences(link_key, configuration, preference, tracked, d.clock),
@@ -154,7 +155,9 @@ async def build(d: Daemon, s: Settings) -> None:
     d.every("webhooks", STEP, couriers.step)
     d.every("webhook tests", TESTS_EVERY, couriers.test)
 
-    d.ready_when(postgres=durable.Ready(pool, "ledger.wall", production=s.production), configuration=configuration.ping)
+    d.ready_when(
+        postgres=durable.Ready(pool, "ledger.template_key", production=s.production), configuration=configuration.ping
+    )
     stats = StatsRpc(StatsTable(pool), Names(config), d.clock, kept)
     d.serve(partial(add_TrackingServiceServicer_to_server, TrackingRpc(stats, watch)))
 

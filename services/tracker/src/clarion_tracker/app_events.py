@@ -16,8 +16,8 @@ from clarion_tracker.ports import AppEvents, BodyTooLarge, Reply, Request
 
 KIND = "app_event"
 MAX_BODY_BYTES = 64 << 10
-MAX_CALLS = 64
-"""Being answered at once; what comes beyond is asked to come again, before anything of it is read."""
+MAX_CALLS = 256
+"""Being answered at once, with 16 MiB of bodies; what comes beyond is asked to come again, before anything of it is read."""
 _MEDIA_TYPES = frozenset({"application/json", "text/plain"})
 """A browser's `sendBeacon` and `fetch` send text without asking first."""
 _CORS = {"access-control-allow-origin": "*", "cache-control": "no-store"}

@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from clarion_kit.vocabulary import Channel, Receipt
-from clarion_tracker.activity import Activity, AppEvent
+from clarion_tracker.activity import Activity, AppEvent, EventIdentity
 from clarion_tracker.inbound import AddressNews, DeliveryReceipt, InboundRow, Reading, Segment, Settled, Target
 from clarion_tracker.quality import Judged, Standing, Tally
 from clarion_tracker.statistics import Counted, Query
@@ -59,6 +59,10 @@ class Activities(Protocol):
         all. Raises Unavailable."""
         ...
 
+    async def replaced(self, delivery_ids: Collection[UUID]) -> Mapping[UUID, UUID]:
+        """Of deliveries that were redriven, those that went in their place. Raises Unavailable."""
+        ...
+
     async def keep(self, kept: timedelta) -> None:
         """Make room for days to come and forget those older than `kept`. Raises Unavailable."""
         ...
@@ -70,6 +74,15 @@ class AppEvents(Protocol):
     async def store(self, events: Sequence[AppEvent]) -> int:
         """Returns after the COMMIT, all or none; gives how many are new. Raises Unavailable, and DomainError
         STORAGE_FULL."""
+        ...
+
+
+class AppEventRows(Protocol):
+    """What writes them down, of several calls at once."""
+
+    async def store(self, events: Sequence[AppEvent]) -> Collection[EventIdentity]:
+        """Returns after the COMMIT, all or none; gives those that are new. Of several with one identity the first counts.
+        Raises Unavailable, and DomainError STORAGE_FULL."""
         ...
 
 

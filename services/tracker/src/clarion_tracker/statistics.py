@@ -16,10 +16,11 @@ from clarion_tracker.funnel import Counts, ReasonCount
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
 DEFAULT_SPAN = timedelta(hours=24)
 LONGEST_BY_HOUR = timedelta(days=31)
 LONGEST_BY_FINE_HOUR = timedelta(days=7)
-"""With template versions or countries."""
+"""With templates, their versions or countries."""
 LONGEST = timedelta(days=400)
 MOST_GROUPS = 2_000
 """Rows in an answer; one costs about 25 µs to put together, in which the daemon does nothing else."""
@@ -37,6 +38,7 @@ class Dimension(Enum):
     CHANNEL = "channel"
     PROVIDER = "lane_id"
     COUNTRY = "country"
+    TEMPLATE = "template"
 
 
 class Bucket(Enum):
@@ -46,8 +48,17 @@ class Bucket(Enum):
     DAY = "day"
 
 
+class Rollup(Enum):
+    """What counts are kept by; weeks begin on Monday, UTC."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+
+
 class Grain(IntFlag):
-    """What counts tell apart beside app, category, channel and account; both together are kept by the day alone."""
+    """What counts tell apart beside app, category, channel and account: versions of templates, countries. Both together are
+    kept by the day, and by the week for long windows."""
 
     NONE = 0
     TEMPLATE_VERSION = 1
@@ -76,7 +87,7 @@ class Window:
 class Span:
     """A part of a window and the rollup that answers it."""
 
-    rollup: Bucket
+    rollup: Rollup
     since: datetime
     until: datetime
 
@@ -94,11 +105,12 @@ class Query:
     channels: tuple[Channel, ...] | None = None
     lanes: tuple[int, ...] | None = None
     countries: tuple[str, ...] | None = None
+    templates: tuple[str, ...] | None = None
 
     @property
     def grain(self) -> Grain:
         """The coarsest that answers it."""
-        return grain_of(self.group_by, self.template_versions, self.countries)
+        return grain_of(self.group_by, self.template_versions, self.countries, self.templates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,7 @@ class Key:
     channel: int | None = None
     lane_id: int | None = None
     country: str | None = None
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +159,14 @@ def merged(counted: Counted) -> Counted:
 
 
 def grain_of(
-    group_by: Sequence[Dimension], template_versions: Sequence[int] | None, countries: Sequence[str] | None
+    group_by: Sequence[Dimension],
+    template_versions: Sequence[int] | None,
+    countries: Sequence[str] | None,
+    templates: Sequence[str] | None = None,
 ) -> Grain:
     """The coarsest grain that tells apart what is grouped by or filtered."""
-    by_template = Dimension.TEMPLATE_VERSION in group_by or template_versions is not None
+    grouped = Dimension.TEMPLATE in group_by or Dimension.TEMPLATE_VERSION in group_by
+    by_template = grouped or template_versions is not None or templates is not None
     by_country = Dimension.COUNTRY in group_by or countries is not None
     return (Grain.TEMPLATE_VERSION if by_template else Grain.NONE) | (Grain.COUNTRY if by_country else Grain.NONE)
 
@@ -173,7 +190,7 @@ def window(
     faults.require("since", until - since <= longest, f"must be at most {longest.days} days before until")
     faults.require("since", since >= _floor(now - kept.days, DAY), f"counts are kept for {kept.days.days} days")
     if bucket is Bucket.HOUR:
-        faults.require("bucket", grain is not Grain.BOTH, "template versions by country are counted by the day")
+        faults.require("bucket", grain is not Grain.BOTH, "templates by country are counted by the day")
         faults.require("since", since >= hours_from, f"counts by hour are kept for {kept.hours.days} days")
     faults.raise_if_any()
     whole = Bucket.DAY if bucket is Bucket.DAY or grain is Grain.BOTH or since < hours_from else Bucket.HOUR
@@ -181,28 +198,38 @@ def window(
     return Window(_floor(since, unit), _ceiling(until, unit), whole)
 
 
-def spans(asked: Window, bucket: Bucket | None) -> Iterator[Span]:
-    """The parts of a window, in order, without gap or overlap: whole days from the days, the rest from the hours."""
-    if asked.whole is Bucket.DAY or bucket is Bucket.HOUR:
-        yield Span(asked.whole, asked.since, asked.until)
-        return
-    first, last = _ceiling(asked.since, DAY), _floor(asked.until, DAY)
+def spans(asked: Window, bucket: Bucket | None, *, weeks: bool = False) -> Iterator[Span]:
+    """The parts of a window, in order, without gap or overlap: whole weeks from the weeks where there are any (`weeks`), whole
+    days from the days, the rest from the hours."""
+    if bucket is Bucket.HOUR:
+        yield Span(Rollup.HOUR, asked.since, asked.until)
+    elif asked.whole is Bucket.HOUR:
+        yield from _split(Span(Rollup.HOUR, asked.since, asked.until), Rollup.DAY, DAY)
+    elif weeks and bucket is None:
+        yield from _split(Span(Rollup.DAY, asked.since, asked.until), Rollup.WEEK, WEEK)
+    else:
+        yield Span(Rollup.DAY, asked.since, asked.until)
+
+
+def _split(whole: Span, inner: Rollup, unit: timedelta) -> Iterator[Span]:
+    """What of a span are whole units, and the edges."""
+    first, last = _ceiling(whole.since, unit), _floor(whole.until, unit)
     if first >= last:
-        yield Span(Bucket.HOUR, asked.since, asked.until)
+        yield whole
         return
-    if asked.since < first:
-        yield Span(Bucket.HOUR, asked.since, first)
-    yield Span(Bucket.DAY, first, last)
-    if last < asked.until:
-        yield Span(Bucket.HOUR, last, asked.until)
+    if whole.since < first:
+        yield Span(whole.rollup, whole.since, first)
+    yield Span(inner, first, last)
+    if last < whole.until:
+        yield Span(whole.rollup, last, whole.until)
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
 def _floor(moment: datetime, unit: timedelta) -> datetime:
-    return moment - (moment - _EPOCH) % unit
+    return moment - (moment - _MONDAY) % unit
 
 
 def _ceiling(moment: datetime, unit: timedelta) -> datetime:
-    return moment + (_EPOCH - moment) % unit
+    return moment + (_MONDAY - moment) % unit

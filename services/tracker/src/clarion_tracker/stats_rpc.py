@@ -13,7 +13,7 @@ from clarion.tracking.v1 import tracking_service_pb2 as pb
 from clarion.types.v1.channel_pb2 import Channel as ProtoChannel
 from clarion_kit.clock import Clock
 from clarion_kit.rpc.caller import Caller
-from clarion_kit.validate import Faults
+from clarion_kit.validate import NAME, Faults
 from clarion_kit.vocabulary import Channel
 from clarion_tracker.funnel import by_receipt, by_state, rates
 from clarion_tracker.ports import Names, Statistics
@@ -34,6 +34,7 @@ from clarion_tracker.statistics import (
 ADMIN = "admin"
 EVERY_APP = "*"
 NO_COUNTRY = "-"
+NO_TEMPLATE = "-"
 _YEAR_2200_SECONDS = 7_258_118_400
 _COUNTRY = re.compile(r"[A-Z]{2}|-")
 _MOST_VERSION = 2**31 - 1
@@ -44,6 +45,7 @@ _DIMENSIONS = {
     pb.STATS_DIMENSION_CHANNEL: Dimension.CHANNEL,
     pb.STATS_DIMENSION_PROVIDER: Dimension.PROVIDER,
     pb.STATS_DIMENSION_COUNTRY: Dimension.COUNTRY,
+    pb.STATS_DIMENSION_TEMPLATE: Dimension.TEMPLATE,
 }
 _BUCKETS = {pb.STATS_BUCKET_UNSPECIFIED: None, pb.STATS_BUCKET_HOUR: Bucket.HOUR, pb.STATS_BUCKET_DAY: Bucket.DAY}
 
@@ -87,6 +89,12 @@ class StatsRpc:
             versions = _checked(
                 faults, "template_versions", request.filter.template_versions, lambda v: v <= _MOST_VERSION
             )
+            templates = _checked(
+                faults,
+                "templates",
+                request.filter.templates,
+                lambda n: n == NO_TEMPLATE or NAME.fullmatch(n) is not None,
+            )
             channels = _checked(faults, "channels", request.filter.channels, lambda v: Channel(v).known)
             countries = _checked(
                 faults, "countries", request.filter.countries, lambda v: _COUNTRY.fullmatch(v) is not None
@@ -94,7 +102,7 @@ class StatsRpc:
         faults.raise_if_any()
         bucket = _BUCKETS[request.bucket]
         group_by = tuple(_DIMENSIONS[dimension] for dimension in request.group_by)
-        grain = grain_of(group_by, versions, countries)
+        grain = grain_of(group_by, versions, countries, templates)
         return Query(
             apps=apps,
             window=window(since, until, bucket, self._clock.now(), self._kept, grain),
@@ -105,6 +113,7 @@ class StatsRpc:
             channels=None if channels is None else tuple(map(Channel, channels)),
             lanes=lanes,
             countries=None if countries is None else tuple("" if c == NO_COUNTRY else c for c in countries),
+            templates=None if templates is None else tuple("" if t == NO_TEMPLATE else t for t in templates),
         )
 
     def _apps(self, faults: Faults, names: Sequence[str], caller: Caller) -> tuple[int, ...] | None:
@@ -141,6 +150,7 @@ class StatsRpc:
             channel=ProtoChannel.ValueType(key.channel or 0),
             provider=self._names.provider(key.lane_id) if key.lane_id else "",
             country=key.country or "",
+            template=key.template or "",
             counts=pb.StatsCounts(**asdict(counts), in_flight=counts.in_flight),
             rates=pb.StatsRates(**asdict(rates(counts))),
             reasons=[

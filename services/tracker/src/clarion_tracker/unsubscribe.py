@@ -29,8 +29,10 @@ _HEADERS: Mapping[str, str] = {
 }
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:30rem;margin:4rem auto;padding:0 1rem}}
-button{{font:inherit;padding:.5rem 1rem}}</style></head><body><main><h1>{title}</h1>{content}</main></body></html>
+<style>:root{{color-scheme:light dark}}body{{font:1rem/1.5 system-ui,sans-serif;max-width:30rem;margin:4rem auto;padding:0 1rem}}
+h1{{font-size:1.5rem;line-height:1.3}}
+button{{font:inherit;font-weight:600;padding:.75rem 1.5rem;border:0;border-radius:.375rem;background:#1f5fd0;color:#fff;cursor:pointer}}
+</style></head><body><main><h1>{title}</h1>{content}</main></body></html>
 """
 _ASKING = _PAGE.format(
     title="Unsubscribe",

@@ -18,12 +18,18 @@ _FRAME = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-:root{{color-scheme:light dark}}
-body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}}
-fieldset{{margin:0 0 1rem;padding:.5rem 1rem;border:1px solid;border-radius:.25rem;min-width:0}}
+:root{{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--ink:#1a2230;--line:#cdd4de;--accent:#1f5fd0;--on:#fff;--good:#1a7f4b}}
+@media(prefers-color-scheme:dark){{:root{{--ground:#11151b;--card:#1a2029;--ink:#e6eaf0;--line:#3a4553;--accent:#7fb0ff;--on:#0d1420;--good:#4cc38a}}}}
+body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere;background:var(--ground);
+color:var(--ink)}}
+h1{{font-size:1.5rem;line-height:1.3}}
+fieldset{{margin:0 0 1rem;padding:.5rem 1rem;border:1px solid var(--line);border-radius:.5rem;min-width:0;background:var(--card)}}
+legend{{font-weight:600;padding:0 .375rem;margin-left:-.375rem}}
 label{{display:block;padding:.5rem 0;cursor:pointer}}
-input{{width:1.25rem;height:1.25rem;margin:0 .5rem 0 0;vertical-align:middle}}
-button{{font:inherit;padding:.75rem 1.5rem}}
+input{{width:1.25rem;height:1.25rem;margin:0 .5rem 0 0;vertical-align:middle;accent-color:var(--accent)}}
+button{{font:inherit;font-weight:600;padding:.75rem 1.5rem;border:0;border-radius:.375rem;background:var(--accent);
+color:var(--on);cursor:pointer}}
+[role=status]{{border-left:4px solid var(--good);padding:.375rem .75rem;background:var(--card)}}
 :focus-visible{{outline:3px solid;outline-offset:2px}}
 </style></head><body><main><h1>{title}</h1>{content}</main></body></html>
 """

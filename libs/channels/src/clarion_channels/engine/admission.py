@@ -18,11 +18,11 @@ from clarion_channels.engine.outcomes import MAX_CODE, clean, given_back, postpo
 from clarion_channels.engine.pacing import Pacer
 from clarion_channels.engine.wishes import Again, Wishes
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
-from clarion_ledger.caps import CapAnswer, CapQuery, Caps, NoCaps
+from clarion_ledger.caps import CapAnswer, CapQuery, Caps, NoCaps, caps_for
 from clarion_ledger.config import CategoryRule, ConfigCache
 from clarion_ledger.db import Pool
 from clarion_ledger.deferral import Denied, over_cap, quiet_hours
-from clarion_ledger.dispatching import Claimed, Record, changed, mark_writing
+from clarion_ledger.dispatching import Claimed, Record, changed, mark_writing, test_sends
 from clarion_ledger.rests import Rest
 
 OVER_BUDGET = timedelta(seconds=WINDOW_SECONDS)
@@ -113,7 +113,11 @@ class Admission:
         if not doubtful:
             return [(delivery, None) for delivery in deliveries]
         answers = await self._ask.wishes.again(doubtful)
-        by_id = {delivery.delivery_id: answer for delivery, answer in zip(doubtful, answers, strict=True)}
+        tests = await test_sends(self._pool, doubtful)
+        by_id = {
+            delivery.delivery_id: replace(answer, test=delivery.notification_id in tests)
+            for delivery, answer in zip(doubtful, answers, strict=True)
+        }
         allowed: list[tuple[Claimed, Again | None]] = []
         for delivery in deliveries:
             answer = by_id.get(delivery.delivery_id)
@@ -135,7 +139,8 @@ class Admission:
         if category is None:
             return None
         now = self._leases.now(delivery)
-        return quiet_hours(category, answer.quiet_until, delivery.expire_at, now, self._random)
+        until = None if answer.test else answer.quiet_until
+        return quiet_hours(category, until, delivery.expire_at, now, self._random)
 
     async def _within_caps(self, deliveries: "Sequence[tuple[Claimed, Again | None]]") -> list[Claimed]:
         """Those that their caps let through. What was planned to go at once passed them then; what rested asks now."""
@@ -146,7 +151,7 @@ class Admission:
             and answer is not None
             and (category := self._config.snapshot.categories_by_id.get(delivery.category_id)) is not None
         ]
-        queries = [self._cap_query(delivery, answer.time_zone, category) for delivery, answer, category in asked]
+        queries = [self._cap_query(delivery, answer, category) for delivery, answer, category in asked]
         queries = [query for query in queries if query.asks]
         answers = {
             query.delivery_id: answer
@@ -162,15 +167,15 @@ class Admission:
                 within.append(delivery)
         return within
 
-    def _cap_query(self, delivery: Claimed, zone: str, category: CategoryRule) -> CapQuery:
+    def _cap_query(self, delivery: Claimed, answer: Again, category: CategoryRule) -> CapQuery:
         return CapQuery(
             delivery.app_id,
             delivery.delivery_id,
             delivery.recipient_ref.bytes,
             category.name,
             self._channel,
-            tuple(cap for cap in category.caps if cap.channel in (None, self._channel)),
-            zone,
+            caps_for(category.caps, self._channel, test=answer.test),
+            answer.time_zone,
         )
 
     def _ended_or_resting(self, delivery: Claimed, found: Denied | Rest | None) -> bool:

@@ -22,13 +22,14 @@ _BATCH = 1_000
 @dataclass(frozen=True, slots=True)
 class Again:
     """What the gates say today: a reason to cancel, or the address (sealed) as it is now. `quiet_until`: the end of the quiet
-    hours that hold now, None where none do; `time_zone`: the recipient's."""
+    hours that hold now, None where none do; `time_zone`: the recipient's; `test`: it is of a test send."""
 
     cancelled: Reason | None
     address: bytes = b""
     rule: str = ""
     quiet_until: datetime | None = None
     time_zone: str = ""
+    test: bool = False
 
 
 class Wishes(Protocol):

@@ -59,7 +59,7 @@ async def each(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
 async def _batches(
     notifications: Iterable[NotificationLike] | AsyncIterable[NotificationLike],
 ) -> AsyncIterator[Sequence[pb.Notification]]:
-    packer = Packer(max_bytes=SEND_BATCH.max_request_bytes)
+    packer = Packer[pb.Notification](max_bytes=SEND_BATCH.max_request_bytes)
     async for notification in each(notifications):
         full = packer.add(notification_proto(notification))
         if full is not None:

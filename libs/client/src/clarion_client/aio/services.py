@@ -1,6 +1,6 @@
 """The services of an async client."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from datetime import datetime
 
 from clarion.broadcast.v1 import broadcast_service_pb2
@@ -9,6 +9,7 @@ from clarion.notification.v1 import state_pb2
 from clarion.schedule.v1 import schedule_service_pb2
 from clarion.suppression.v1 import suppression_pb2
 from clarion_client._rpc import AsyncService
+from clarion_client.aio.importing import import_many
 from clarion_client.calls import dead_letters, suppressions
 from clarion_client.calls.apps import AppCalls
 from clarion_client.calls.audit_log import AuditLogCalls
@@ -47,6 +48,20 @@ class AsyncRecipients(RecipientCalls, AsyncService):
             if progress is not None:
                 progress(len(outcomes))
         return outcomes
+
+    def import_many(
+        self, recipients: Iterable[RecipientLike] | AsyncIterable[RecipientLike], *, batches_in_flight: int = 4
+    ) -> AsyncGenerator[UpsertOutcome, None]:
+        """Stores any number of recipients as they come, in batches (500, 4 MiB), several at a time; one outcome each, in
+        order: the contract's answer or a ClarionError.
+
+        The source is read only as fast as outcomes are taken, so memory does not grow with it. An id that comes again
+        changes its recipient again, after the first change. A bad one fails alone; a batch that fails as a whole gives its
+        error for each of its recipients, and importing them again changes nothing that was stored. Close the
+        generator (`contextlib.aclosing`) if you stop early.
+        Raises what the source raises.
+        """
+        return import_many(self._caller, recipients, batches_in_flight)
 
 
 class AsyncPreferences(PreferenceCalls, AsyncService):

@@ -7,6 +7,7 @@ import grpc
 
 from clarion.recipient.v1 import recipient_service_pb2 as pb
 from clarion.types.v1 import address_pb2
+from clarion_client._batches import Packer
 from clarion_client._rpc import ServiceContract
 from clarion_client._status import from_status
 from clarion_client.errors import ClarionError, Internal
@@ -83,6 +84,13 @@ def upsert_chunks(recipients: Iterable[RecipientLike]) -> Iterator[pb.UpsertReci
     waiting = (recipient_proto(recipient) for recipient in recipients)
     while chunk := list(islice(waiting, MAX_UPSERTS)):
         yield from _within_bytes(chunk)
+
+
+def import_packer() -> Packer[pb.Recipient]:
+    """Batches that an import sends: of two changes of one recipient the second is of a later batch."""
+    return Packer(
+        max_bytes=UPSERT_MANY.max_request_bytes, max_items=MAX_UPSERTS, key=lambda recipient: recipient.recipient_id
+    )
 
 
 def upsert_outcomes(request: pb.UpsertRecipientsRequest, answer: pb.UpsertRecipientsResponse) -> list[UpsertOutcome]:

@@ -81,7 +81,8 @@ class TemplateCalls:
 
     @_contract.rpc("ArchiveTemplate", pb.ArchiveTemplateRequest, pb.ArchiveTemplateResponse)
     def archive(self, name: str, *, restore: bool = False) -> pb.ArchiveTemplateRequest:
-        """New notifications with it are refused; what was accepted before still renders. `restore` brings it back.
+        """New notifications with it are refused; what was accepted before still renders. `restore` brings it back. The answer
+        names schedules and broadcasts that go on using it.
 
         Raises NotFound (TEMPLATE_NOT_FOUND).
         """

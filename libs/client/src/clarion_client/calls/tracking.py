@@ -22,6 +22,7 @@ class Dimension(IntEnum):
     CHANNEL = 4
     PROVIDER = 5
     COUNTRY = 6
+    TEMPLATE = 7
 
 
 class Bucket(IntEnum):
@@ -48,10 +49,12 @@ class TrackingCalls:
         channels: Sequence[Channel] = (),
         providers: Sequence[str] = (),
         countries: Sequence[str] = (),
+        templates: Sequence[str] = (),
     ) -> pb.StatsRequest:
         """Counts and rates of what was accepted or came due in [since, until), widened to whole hours or UTC days; default the
         last 24 hours. Complete up to the answer's `as_of`, usually a second or two ago. Filters that are empty let everything
-        through; `apps` other than one's own needs the scope admin ("*": all), and "-" among `countries` means: not known.
+        through; `apps` other than one's own needs the scope admin ("*": all), and "-" among `countries` or `templates` means: none
+        that is known.
 
         Raises InvalidArgument (INVALID_FIELD), ValueError for a naive datetime.
         """
@@ -67,5 +70,6 @@ class TrackingCalls:
                 channels=[channel_pb2.Channel.ValueType(channel) for channel in channels],
                 providers=providers,
                 countries=countries,
+                templates=templates,
             ),
         )

@@ -39,7 +39,7 @@ def send_many(
 
 
 def _batches(notifications: Iterable[NotificationLike]) -> Iterator[Sequence[pb.Notification]]:
-    packer = Packer(max_bytes=SEND_BATCH.max_request_bytes)
+    packer = Packer[pb.Notification](max_bytes=SEND_BATCH.max_request_bytes)
     for notification in notifications:
         full = packer.add(notification_proto(notification))
         if full is not None:

@@ -1,6 +1,6 @@
 """The services of a sync client."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
 
 from clarion.broadcast.v1 import broadcast_service_pb2
@@ -28,6 +28,7 @@ from clarion_client.calls.tracking import TrackingCalls
 from clarion_client.calls.webhooks import WebhookCalls
 from clarion_client.enums import Channel
 from clarion_client.recipient import RecipientLike
+from clarion_client.sync.importing import import_many
 
 
 class Recipients(RecipientCalls, SyncService):
@@ -47,6 +48,20 @@ class Recipients(RecipientCalls, SyncService):
             if progress is not None:
                 progress(len(outcomes))
         return outcomes
+
+    def import_many(
+        self, recipients: Iterable[RecipientLike], *, batches_in_flight: int = 4
+    ) -> Generator[UpsertOutcome, None, None]:
+        """Stores any number of recipients as they come, in batches (500, 4 MiB), several at a time; one outcome each, in
+        order: the contract's answer or a ClarionError.
+
+        The source is read only as fast as outcomes are taken, so memory does not grow with it. An id that comes again
+        changes its recipient again, after the first change. A bad one fails alone; a batch that fails as a whole gives its
+        error for each of its recipients, and importing them again changes nothing that was stored. Close the
+        generator (`contextlib.closing`) if you stop early.
+        Raises what the source raises.
+        """
+        return import_many(self._caller, recipients, batches_in_flight)
 
 
 class Preferences(PreferenceCalls, SyncService):

@@ -3,7 +3,7 @@
 Between daemons it travels as metadata that only the gateway may set; the gateway makes it from the token.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,6 +35,17 @@ class Caller:
 
     def may_send(self, channel: Channel) -> bool:
         return "send:*" in self.scopes or f"send:{channel.slug}" in self.scopes
+
+    def channels_to_name(self, named: Iterable[int]) -> list[Channel]:
+        """What a policy that names these channels lacks: those the token may send on, where it names none and not all may be
+        used. Raises SCOPE_MISSING for a named one that may not."""
+        wanted = [Channel(number) for number in named]
+        for channel in wanted:
+            if not self.may_send(channel):
+                self.require(f"send:{channel.slug}")
+        if wanted or "send:*" in self.scopes:
+            return []
+        return [channel for channel in Channel if self.may_send(channel)]
 
     def require(self, scope: str) -> None:
         """Raise SCOPE_MISSING unless the caller has `scope` (as written in the method's rule)."""

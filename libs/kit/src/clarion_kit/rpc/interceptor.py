@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from clarion_kit.errors import DomainError, ErrorReason, Unavailable, status_code, unavailable
 from clarion_kit.rpc.caller import Caller, calling_as
+from clarion_kit.rpc.readable import readable, readable_stream, tolerant
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import exemplar
 from clarion_kit.telemetry.provider import Telemetry
@@ -122,7 +123,8 @@ class Edge(grpc.aio.ServerInterceptor):
         return nullcontext()
 
     async def _abort(self, context: Context, refused: DomainError, trace_id: str) -> Never:
-        if trace_id:
+        # Strangers get one and the same answer.
+        if trace_id and refused.reason is not ErrorReason.UNAUTHENTICATED:
             refused.metadata.setdefault("trace_id", trace_id)
         status = refused.to_status()
         await context.abort(
@@ -130,6 +132,13 @@ class Edge(grpc.aio.ServerInterceptor):
         )
 
     def _wrap(self, method: str, handler: MethodHandler) -> MethodHandler:
+        deserialize = tolerant(handler.request_deserializer)
+
+        def checked(request: object) -> object:
+            if handler.request_streaming:
+                return readable_stream(cast(AsyncIterator[object], request))
+            return readable(request)
+
         if handler.response_streaming:
             answer_stream = cast(
                 Callable[[object, Context], AsyncIterator[object]], handler.stream_stream or handler.unary_stream
@@ -137,7 +146,7 @@ class Edge(grpc.aio.ServerInterceptor):
 
             async def stream(request: object, context: Context) -> AsyncIterator[object]:
                 async with self._answering(method, context):
-                    async for message in answer_stream(request, context):
+                    async for message in answer_stream(checked(request), context):
                         yield message
 
             make = (
@@ -145,19 +154,19 @@ class Edge(grpc.aio.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            return make(stream, handler.request_deserializer, handler.response_serializer)
+            return make(stream, deserialize, handler.response_serializer)
 
         answer = cast(Callable[[object, Context], Awaitable[object]], handler.stream_unary or handler.unary_unary)
 
         async def unary(request: object, context: Context) -> object:
             async with self._answering(method, context):
-                return await answer(request, context)
+                return await answer(checked(request), context)
             raise AssertionError("an answering context never swallows an error")
 
         make_unary = (
             grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         )
-        return make_unary(unary, handler.request_deserializer, handler.response_serializer)
+        return make_unary(unary, deserialize, handler.response_serializer)
 
 
 def _metadata(context: Context) -> dict[str, str]:

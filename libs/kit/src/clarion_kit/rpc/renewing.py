@@ -12,7 +12,7 @@ from typing import ParamSpec, Self, TypeVar, cast
 
 import grpc
 
-from clarion_kit.tls import TlsFiles
+from clarion_kit.tls import FileWatch, TlsFiles
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class RenewingChannel(grpc.aio.Channel):
         self._connect = connect
         self._now = now
         self._look_seconds = look_seconds
-        self._stamp = files.stamp()
+        self._watch = FileWatch(files)
         self._channel = connect(files.mesh_channel_credentials())
         self._look_at = now() + look_seconds
         self._closing: dict[asyncio.Task[None], grpc.aio.Channel] = {}
@@ -55,14 +55,12 @@ class RenewingChannel(grpc.aio.Channel):
         now = self._now()
         if now >= self._look_at and not self._closed:
             self._look_at = now + self._look_seconds
-            stamp = self._files.stamp()
-            if stamp is not None and stamp != self._stamp and self._files.belong_together():
-                self._renew(stamp)
+            if self._watch.changed():
+                self._renew()
         return self._channel
 
-    def _renew(self, stamp: tuple[int, ...]) -> None:
+    def _renew(self) -> None:
         former, self._channel = self._channel, self._connect(self._files.mesh_channel_credentials())
-        self._stamp = stamp
         log.info("certificates changed: new calls use a new channel")
         closing = asyncio.get_running_loop().create_task(former.close(grace=LONGEST_CALL_SECONDS))
         self._closing[closing] = former

@@ -11,6 +11,7 @@ from clarion_kit import mesh
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.rpc.caller import Caller, caller_from_metadata
 from clarion_kit.rpc.interceptor import Authenticator, Edge
+from clarion_kit.rpc.refusals import Refusals
 from clarion_kit.telemetry.provider import Telemetry
 
 MAX_MESSAGE_BYTES = (4 << 20) + (64 << 10)
@@ -40,6 +41,7 @@ class MeshAuthenticator:
 
     def __init__(self, *, insecure: bool) -> None:
         self._insecure = insecure
+        self._refusals = Refusals()
 
     def authenticate(self, method: str, metadata: Mapping[str, str], identities: frozenset[str]) -> Caller:
         service = method[1:].rpartition("/")[0]
@@ -48,10 +50,12 @@ class MeshAuthenticator:
             return caller_from_metadata(next(iter(allowed)), metadata)
         caller = next(iter(identities & allowed), None)
         if caller is None:
+            named = ",".join(sorted(identities))
+            self._refusals.note(named, method, ErrorReason.CALLER_REFUSED)
             raise DomainError(
                 ErrorReason.CALLER_REFUSED,
                 "this daemon may not call this method",
-                metadata={"caller": ",".join(sorted(identities)), "method": method},
+                metadata={"caller": named, "method": method},
             )
         return caller_from_metadata(caller, metadata if caller == mesh.GATEWAY else {})
 

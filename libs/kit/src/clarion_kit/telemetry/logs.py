@@ -35,8 +35,15 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+def is_fit(record: logging.LogRecord) -> bool:
+    """Whether a record may be written: what libraries tell below INFO holds what they carry (hpack's every
+    `authorization`, wherever nobody silenced it)."""
+    return record.levelno >= logging.INFO or record.name.startswith("clarion")
+
+
 def to_stream(daemon: str, level: str, stream: TextIO | None = None) -> None:
-    """Make JSON lines on `stream` (default stderr) the only output of this process's logging."""
+    """Make JSON lines on `stream` (default stderr) the only output of this process's logging; below INFO, of ours alone."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(daemon))
+    handler.addFilter(is_fit)
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -19,11 +19,14 @@ from clarion_local.bench.sections.edges import edges
 from clarion_local.bench.sections.growth import growth
 from clarion_local.bench.sections.latency import latency, urgent_in_flood
 from clarion_local.bench.sections.profile import profile
+from clarion_local.bench.sections.reads import reads
 from clarion_local.bench.sections.restart import restart
 from clarion_local.bench.sections.scale import scale
 from clarion_local.bench.sections.scheduled import scheduled
+from clarion_local.bench.sections.scrape import scrape
 from clarion_local.bench.sections.stages import stages
 from clarion_local.bench.sections.throughput import throughput, warm_up
+from clarion_local.bench.sections.tracing import tracing
 from clarion_local.bench.sections.yardstick import yardstick
 from clarion_local.bench.sizes import SIZES
 from clarion_local.bench.world import World
@@ -37,13 +40,15 @@ SHARED: Mapping[str, Shared] = {
     "urgent": urgent_in_flood,
     "stages": stages,
     "edges": edges,
+    "reads": reads,
+    "scrape": scrape,
     "broadcast": broadcasts,
     "scheduled": scheduled,
     "yardstick": yardstick,
     "profile": profile,
 }
 """Sections that use one world, one after the other."""
-OWN: Mapping[str, Own] = {"growth": growth, "restart": restart, "scale": scale}
+OWN: Mapping[str, Own] = {"growth": growth, "restart": restart, "scale": scale, "tracing": tracing}
 """Sections with worlds of their own."""
 NAMES = (*SHARED, *OWN)
 RESULTS_FILE, PAGE_FILE = "results.json", "index.html"

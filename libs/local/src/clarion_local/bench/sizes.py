@@ -22,6 +22,10 @@ class Sizes:
     stage_stream: int
     edge_calls: int
     pixels: int
+    reads: int
+    read_seconds: float
+    scrapes: int
+    scrape_seconds: float
     broadcast: int
     paced: int
     scheduled: int
@@ -32,6 +36,8 @@ class Sizes:
     in_flight: int
     scale: int
     scale_pairs: int
+    tracing: int
+    tracing_rounds: int
     bare: int
     profile: int
 
@@ -50,6 +56,10 @@ FULL = Sizes(
     stage_stream=20_000,
     edge_calls=200,
     pixels=5_000,
+    reads=3_000,
+    read_seconds=30.0,
+    scrapes=100,
+    scrape_seconds=30.0,
     broadcast=100_000,
     paced=500,
     scheduled=3_000,
@@ -60,6 +70,8 @@ FULL = Sizes(
     in_flight=1_000_000,
     scale=20_000,
     scale_pairs=2,
+    tracing=8_000,
+    tracing_rounds=2,
     bare=20_000,
     profile=40_000,
 )
@@ -77,6 +89,10 @@ QUICK = Sizes(
     stage_stream=5_000,
     edge_calls=60,
     pixels=1_000,
+    reads=2_000,
+    read_seconds=15.0,
+    scrapes=30,
+    scrape_seconds=10.0,
     broadcast=20_000,
     paced=500,
     scheduled=500,
@@ -87,6 +103,8 @@ QUICK = Sizes(
     in_flight=50_000,
     scale=6_000,
     scale_pairs=2,
+    tracing=4_000,
+    tracing_rounds=1,
     bare=5_000,
     profile=15_000,
 )
@@ -104,6 +122,10 @@ SMOKE = Sizes(
     stage_stream=32,
     edge_calls=3,
     pixels=10,
+    reads=20,
+    read_seconds=1.0,
+    scrapes=2,
+    scrape_seconds=1.0,
     broadcast=200,
     paced=20,
     scheduled=20,
@@ -114,6 +136,8 @@ SMOKE = Sizes(
     in_flight=320,
     scale=80,
     scale_pairs=1,
+    tracing=160,
+    tracing_rounds=1,
     bare=100,
     profile=160,
 )

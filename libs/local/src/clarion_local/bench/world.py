@@ -107,7 +107,9 @@ class World:
 
 
 @asynccontextmanager
-async def opened(folder: Path, people: int, replicas: int | Mapping[str, int] = 1) -> AsyncIterator[World]:
+async def opened(
+    folder: Path, people: int, replicas: int | Mapping[str, int] = 1, *, trace_ratio: float = TRACE_RATIO
+) -> AsyncIterator[World]:
     """A furnished world with `people` imported; stopped on exit. The same folder again is the same world, restarted.
 
     Raises what servers raise at the start, ClarionError, SetupFailed, OSError.
@@ -115,7 +117,7 @@ async def opened(folder: Path, people: int, replicas: int | Mapping[str, int] = 
     async with AsyncExitStack() as stack:
         _make(folder / "latencies")
         sink = await stack.enter_async_context(_sink())
-        options = Options(folder, replicas=replicas, otlp_endpoint=sink.endpoint, trace_ratio=TRACE_RATIO)
+        options = Options(folder, replicas=replicas, otlp_endpoint=sink.endpoint, trace_ratio=trace_ratio)
         mesh = await stack.enter_async_context(Stack.start(options))
         ends = mesh.endpoints
         pool = await stack.enter_async_context(db.pool(ends.database_url, size=3, application="bench"))

@@ -5,7 +5,7 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_urlsafe
@@ -17,7 +17,7 @@ from clarion_kit import mesh
 from clarion_kit.bus_rights import read_credentials, rights
 from clarion_kit.sealing import KeyWrapper, Unsealable
 from clarion_kit.subjects import Subjects
-from clarion_ledger import admin, db, keks, rekeying
+from clarion_ledger import admin, db, keks, key_log, rekeying
 from clarion_ledger.keys import ANNOUNCED
 from clarion_local.cli.command import FolderOption, command
 from clarion_local.cli.connection import DEFAULT_FOLDER, Given, server_url
@@ -57,10 +57,10 @@ def rotate_kek(
     cannot open. Reads CLARION_KEK_FILE and CLARION_DATABASE_URL, the URL of the schema's owner, else the local stack.
     """
     place = _kek_place(folder)
-    if new:
-        _in_file(place, keks.add_kek)
-    wrapper = _wrapper(place)
     url = server_url(Given(folder=folder), os.environ, "CLARION_DATABASE_URL")
+    if new:
+        _in_file(place, url, key_log.add_kek)
+    wrapper = _wrapper(place)
     done, under = asyncio.run(_wrap(url, wrapper, out))
     if out.as_json:
         out.document({"active": wrapper.active, "wrapped": done, "data_keys_under": under})
@@ -83,7 +83,7 @@ def drop_kek(
     url = server_url(Given(folder=folder), os.environ, "CLARION_DATABASE_URL")
     if count := asyncio.run(_wrapped_under(url)).get(kek_id, 0):
         raise Refused(f"{count} data keys are under {kek_id}; first: clarion keys rotate-kek")
-    _in_file(place, lambda path: keks.drop_kek(path, kek_id))
+    _in_file(place, url, lambda pool, path: key_log.drop_kek(pool, path, kek_id))
     if out.as_json:
         out.document({"dropped": kek_id})
     else:
@@ -185,11 +185,17 @@ def _wrapper(place: Path) -> KeyWrapper:
         raise UsageFault(f"{KEK_VARIABLE}: {fault}") from None
 
 
-def _in_file(place: Path, change: Callable[[Path], object]) -> None:
+def _in_file(place: Path, url: str, change: Callable[[db.Pool, Path], Awaitable[object]]) -> None:
+    """Change the key file, and tell the audit log."""
     if not place.is_file():
         raise UsageFault(f"{KEK_VARIABLE}: {place} is no file; keys elsewhere are changed where they are")
+
+    async def changed() -> None:
+        async with db.pool(url, size=1, application="keys") as pool:
+            await change(pool, place)
+
     try:
-        change(place)
+        asyncio.run(changed())
     except (ValueError, OSError) as fault:
         raise UsageFault(f"{KEK_VARIABLE}: {fault}") from None
 

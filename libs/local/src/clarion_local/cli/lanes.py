@@ -6,16 +6,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 
+from clarion_kit import mesh
 from clarion_kit.bus import JetStreamBus
+from clarion_kit.bus_login import CredentialFile
 from clarion_kit.subjects import Lane, Subjects, all_lanes
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.telemetry.tracing import Tracing
-from clarion_kit.tls import TlsFiles
+from clarion_kit.tls import RenewingContext, TlsFiles
 from clarion_ledger import db
+from clarion_local.cli.failures import UsageFault
 
 NAME = "cli"
 
@@ -196,14 +200,26 @@ class Observer:
 
 @asynccontextmanager
 async def bus_of(nats_url: str, env: Mapping[str, str]) -> AsyncIterator[JetStreamBus]:
-    """A connection to the bus, named and secured as the daemons' settings say."""
-    tls_dir = env.get("CLARION_TLS_DIR", "")
-    tls = TlsFiles.in_dir(Path(tls_dir)).client_context() if tls_dir and nats_url.startswith("tls://") else None
+    """A connection to the bus, named and secured as the daemons' settings say. Raises UsageFault for a faulty password file.
+
+    Answers come to the inbox of the user that it connects as: a daemon's user may read no other.
+    """
+    tls_dir, file = env.get("CLARION_TLS_DIR", ""), env.get("CLARION_NATS_CREDENTIALS_FILE", "")
+    by_tls = tls_dir and nats_url.startswith("tls://")
+    tls = RenewingContext(TlsFiles.in_dir(Path(tls_dir)), TlsFiles.client_context) if by_tls else None
+    try:
+        credentials = CredentialFile(Path(file)) if file else None
+    except ValueError as fault:
+        raise UsageFault(f"CLARION_NATS_CREDENTIALS_FILE: {fault}") from None
+    user = credentials.user() if credentials is not None else urlsplit(nats_url.partition(",")[0]).username
     subjects = Subjects(env.get("CLARION_SUBJECT_PREFIX") or "clarion")
     replicas = int(env.get("CLARION_STREAM_REPLICAS") or 1)
+    daemon = user if user in mesh.DAEMONS else NAME
     async with Tracing(f"clarion-{NAME}", 0.0, None) as tracing:
         telemetry = Telemetry(tracing, Metrics())
-        async with JetStreamBus.connect(nats_url, NAME, subjects, telemetry, replicas=replicas, tls=tls) as bus:
+        async with JetStreamBus.connect(
+            nats_url, daemon, subjects, telemetry, replicas=replicas, tls=tls, credentials=credentials
+        ) as bus:
             yield bus
 
 

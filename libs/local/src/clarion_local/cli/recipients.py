@@ -1,8 +1,9 @@
 """`clarion recipients`: import and get; persons.py has the rest."""
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, BinaryIO, TextIO
 import typer
 
 from clarion.recipient.v1 import recipient_service_pb2 as pb
-from clarion_client import ClarionError
+from clarion_client import AlreadyExists, ClarionError, FailedPrecondition, InvalidArgument, NotFound
 from clarion_local.cli import persons, views
 from clarion_local.cli.command import Session, connected
 from clarion_local.cli.connection import Identity
@@ -19,8 +20,10 @@ from clarion_local.cli.failures import REFUSED, UsageFault
 from clarion_local.cli.output import Output, facts, table, to_json
 from clarion_local.cli.recipient_lines import BadHeader, Record, from_csv, from_ndjson, lines
 
-CHUNK = 500
-"""Recipients a call."""
+_EVERY = 500
+"""Records between two looks at how far it came."""
+_OF_ONE_RECORD = (InvalidArgument, NotFound, AlreadyExists, FailedPrecondition)
+"""What is wrong with a record; any other error is of the whole import."""
 _SHOWN = 20
 """Bad records that are shown to a person; all of them go to --bad and to --json."""
 
@@ -87,9 +90,10 @@ def import_(
         records = from_csv(lines(source)) if form is FileFormat.CSV else from_ndjson(lines(source))
         steps = stack.enter_context(session.out.progress("recipients", size))
         try:
-            for chunk in chunks(records, tally):
-                _store(session, chunk, tally)
-                steps.at(source.tell() if size is not None else tally.stored, str(tally))
+            for done in _imported(session, records, tally):
+                if done % _EVERY == 0:
+                    steps.at(source.tell() if size is not None else tally.stored, str(tally))
+            steps.at(size if size is not None else tally.stored, str(tally))
         except BadHeader as fault:
             raise UsageFault(f"{file}: {fault}") from None
         except ClarionError:
@@ -140,30 +144,31 @@ def get(session: Session, recipient_id: Annotated[str, typer.Argument(metavar="I
     session.out.show(table("addresses", ("channel", "address", "status", "id"), rows))
 
 
-def chunks(records: Iterable[Record], tally: Tally) -> Iterator[list[tuple[Record, pb.Recipient]]]:
-    """Good records, at most `CHUNK` together and no id twice in one chunk, as the contract asks; bad ones are told."""
-    chunk: dict[str, tuple[Record, pb.Recipient]] = {}
-    for record in records:
-        if record.recipient is None:
-            tally.refuse(record, record.reason)
-            continue
-        if len(chunk) == CHUNK or record.recipient.recipient_id in chunk:
-            yield list(chunk.values())
-            chunk = {}
-        chunk[record.recipient.recipient_id] = (record, record.recipient)
-    if chunk:
-        yield list(chunk.values())
+def _imported(session: Session, records: Iterable[Record], tally: Tally) -> Iterator[int]:
+    """Stores good records and tells bad ones; gives how many of the good ones have their answer. No more are held than are in
+    flight. Raises ClarionError for what is not a record's own fault."""
+    unanswered: deque[Record] = deque()
 
+    def good() -> Iterator[pb.Recipient]:
+        for record in records:
+            if record.recipient is None:
+                tally.refuse(record, record.reason)
+                continue
+            unanswered.append(record)
+            yield record.recipient
 
-def _store(session: Session, chunk: list[tuple[Record, pb.Recipient]], tally: Tally) -> None:
-    outcomes = session.client.recipients.upsert_many(recipient for _, recipient in chunk)
-    for (record, _), outcome in zip(chunk, outcomes, strict=True):
-        if isinstance(outcome, ClarionError):
-            tally.refuse(record, str(outcome))
-        else:
-            tally.stored += 1
-            tally.created += outcome.created
-        tally.last_line = record.line
+    with closing(session.client.recipients.import_many(good())) as outcomes:
+        for done, outcome in enumerate(outcomes, start=1):
+            record = unanswered.popleft()
+            if isinstance(outcome, _OF_ONE_RECORD):
+                tally.refuse(record, str(outcome))
+            elif isinstance(outcome, ClarionError):
+                raise outcome
+            else:
+                tally.stored += 1
+                tally.created += outcome.created
+            tally.last_line = record.line
+            yield done
 
 
 def _source(file: Path, stack: ExitStack) -> tuple[BinaryIO, int | None]:

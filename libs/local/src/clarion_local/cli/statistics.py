@@ -37,6 +37,7 @@ class DimensionName(StrEnum):
 
     APP = "app"
     CATEGORY = "category"
+    TEMPLATE = "template"
     TEMPLATE_VERSION = "template-version"
     CHANNEL = "channel"
     PROVIDER = "provider"
@@ -66,6 +67,7 @@ def stats(
     bucket: Annotated[BucketName | None, typer.Option(help="Rows by hour or UTC day.")] = None,
     app_name: Annotated[_Names, typer.Option("--of", metavar="APP", help="Other apps, '*': all; needs admin.")] = None,
     category: Annotated[_Names, typer.Option(metavar="NAME", help="Only this category.")] = None,
+    template: Annotated[_Names, typer.Option(metavar="NAME", help="Only this template, '-': none.")] = None,
     template_version: Annotated[list[int] | None, typer.Option(min=0, metavar="N", help="Only this version.")] = None,
     channel: Annotated[list[ChannelName] | None, typer.Option(help="Only this channel.")] = None,
     provider: Annotated[_Names, typer.Option(metavar="NAME", help="Only this provider account.")] = None,
@@ -84,6 +86,7 @@ def stats(
         bucket=None if bucket is None else Bucket[bucket.name],
         apps=app_name or (),
         categories=category or (),
+        templates=template or (),
         template_versions=template_version or (),
         channels=[name.channel for name in channel or ()],
         providers=provider or (),
@@ -126,6 +129,7 @@ def _labels(row: pb.StatsRow, dimensions: list[Dimension], bucket: BucketName | 
             {
                 Dimension.APP: row.app,
                 Dimension.CATEGORY: row.category,
+                Dimension.TEMPLATE: row.template,
                 Dimension.TEMPLATE_VERSION: str(row.template_version or ""),
                 Dimension.CHANNEL: views.channel(row.channel) if row.channel else "",
                 Dimension.PROVIDER: row.provider,

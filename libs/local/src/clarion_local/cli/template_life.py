@@ -106,7 +106,14 @@ def archive(session: Session, name: _NameArgument) -> None:
     if session.out.as_json:
         session.out.document(to_json(answer))
         return
-    session.out.show(f"{name} is archived; schedules and broadcasts that use it go on")
+    session.out.show(f"{name} is archived")
+    if answer.used_by:
+        session.out.note(f"{name} is still sent by:")
+        for use in answer.used_by:
+            user = f"schedule {use.schedule}" if use.schedule else f"broadcast {use.broadcast_id}"
+            session.out.note(f"  {user}{' (paused)' if use.paused else ''}")
+        if answer.more:
+            session.out.note("  and more")
 
 
 @app.command()
@@ -137,12 +144,13 @@ def try_out(
     session: Session,
     name: _NameArgument,
     to: Annotated[list[str], typer.Option(metavar="ID", help="Recipient; may be given up to 100 times.")],
-    category: Annotated[str, typer.Option(metavar="NAME", help="Category; its caps and its wishes hold.")],
+    category: Annotated[str, typer.Option(metavar="NAME", help="Category; its wishes hold.")],
     version: Annotated[int, typer.Option(min=0, help="Any version, drafts too. 0: the newest.")] = 0,
     data: Annotated[str, typer.Option(metavar="JSON", help="Values; without them the samples are used.")] = "",
     locale: Annotated[str, typer.Option(metavar="BCP47", help="Locale instead of the recipient's.")] = "",
 ) -> None:
-    """Send a version to recipients of the app, with its samples. The event id begins with "test-"."""
+    """Send a version to recipients of the app, with its samples, as a test send: quiet hours and caps of the recipient do not
+    hold it back, statistics leave it out. The event id begins with "test-"."""
     number = version or session.client.templates.versions(name, page_size=1).versions[0].version
     values = json_object(data, "--data") if data else _samples(session, name, number)
     try:
@@ -154,6 +162,7 @@ def try_out(
             template_version=number,
             data=values,
             locale=locale,
+            test=True,
         ).to_proto()
     except ValueError as fault:
         raise UsageFault(str(fault)) from None

@@ -37,6 +37,7 @@ def notification_facts(view: pb.NotificationView) -> dict[str, str]:
         "due": moment(view.deliver_at if view.HasField("deliver_at") else None),
         "expires": moment(view.expire_at if view.HasField("expire_at") else None),
         "trace": view.trace_id,
+        "test send": "yes" if view.test else "",
     }
 
 
@@ -44,7 +45,7 @@ def notification_row(view: pb.NotificationView) -> Sequence[str]:
     return (
         view.notification_id,
         moment(view.accepted_at if view.HasField("accepted_at") else None),
-        state(view.state),
+        state(view.state) + (" (test)" if view.test else ""),
         view.category,
         priority(view.priority),
         str(view.recipient_count),

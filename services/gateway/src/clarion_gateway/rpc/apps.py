@@ -11,12 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from clarion.app.v1 import app_service_pb2 as pb
 from clarion.app.v1.app_service_pb2_grpc import AppServiceServicer
 from clarion_gateway import places
-from clarion_gateway.moments import moment
 from clarion_gateway.rpc.fields import app_id_of
 from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.rpc.caller import SCOPES
 from clarion_kit.sealing import KeyWrapper
-from clarion_kit.validate import Faults
+from clarion_kit.validate import Faults, moment
 from clarion_ledger import admin, app_keys
 from clarion_ledger.app_keys import KeyLimits, Network
 from clarion_ledger.db import Pool

@@ -1,5 +1,5 @@
 """What holds for all methods that this daemon answers itself: request limits of the contract (`max_request_bytes`), and
-from where and how often a key may call."""
+from where and how often a key may call, and how many streams it holds open."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import cast
@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from clarion_gateway.admission import Admission
 from clarion_gateway.forward import too_large
+from clarion_gateway.open_streams import OpenStreams
 from clarion_kit import mesh
 from clarion_kit.rpc.interceptor import Context, MethodHandler
 from clarion_kit.rpc.server import AddServicer
@@ -17,8 +18,9 @@ from clarion_kit.rpc.server import AddServicer
 class Bounded(grpc.GenericRpcHandler):
     """Some servicers whose methods refuse a larger request with TOO_LARGE, and keys that may not call."""
 
-    def __init__(self, admission: Admission, *services: AddServicer) -> None:
+    def __init__(self, admission: Admission, sending: OpenStreams, *services: AddServicer) -> None:
         self._admission = admission
+        self._sending = sending
         registered = _Registered()
         for add in services:
             add(cast(grpc.aio.Server, registered))
@@ -30,7 +32,7 @@ class Bounded(grpc.GenericRpcHandler):
             handler = cast("MethodHandler | None", handlers.service(handler_call_details))
             if handler is not None:
                 limit_bytes = self._methods[handler_call_details.method].max_request_bytes
-                return _bounded(handler, limit_bytes, self._admission)
+                return _bounded(handler, limit_bytes, self._admission, self._sending)
         return None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -50,7 +52,7 @@ class _Registered:
         """The same handlers once more, for servers that know their methods beforehand."""
 
 
-def _bounded(handler: MethodHandler, limit_bytes: int, admission: Admission) -> MethodHandler:
+def _bounded(handler: MethodHandler, limit_bytes: int, admission: Admission, sending: OpenStreams) -> MethodHandler:
     if handler.unary_unary is not None:
         answer = cast(Callable[[object, Context], Awaitable[object]], handler.unary_unary)
 
@@ -70,8 +72,9 @@ def _bounded(handler: MethodHandler, limit_bytes: int, admission: Admission) -> 
                 admission.check_network(context)
                 yield _checked(request, limit_bytes)
 
-        async for response in answer_stream(admitted(), context):
-            yield response
+        with sending.one():
+            async for response in answer_stream(admitted(), context):
+                yield response
 
     return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)
 

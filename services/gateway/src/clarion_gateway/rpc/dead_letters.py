@@ -11,14 +11,13 @@ from clarion.deadletter.v1.dead_letter_service_pb2_grpc import DeadLetterService
 from clarion.internal.content.v1.rendered_pb2 import MailFrame, Rendered
 from clarion.notification.v1.state_pb2 import GateTrail
 from clarion.types.v1.content_pb2 import Content
-from clarion_gateway.moments import moment
 from clarion_gateway.rpc import letters
 from clarion_gateway.rpc.paging import page_size, page_token, parse_page_token
 from clarion_gateway.shown_content import Unshowable, shown
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
 from clarion_kit.rpc.caller import Caller, current_caller
 from clarion_kit.sealing import Unsealable
-from clarion_kit.validate import Faults
+from clarion_kit.validate import Faults, moment
 from clarion_ledger import dead_letters, redriving
 from clarion_ledger.config import ConfigCache
 from clarion_ledger.db import Pool, connection

@@ -9,9 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.deadletter.v1 import dead_letter_service_pb2 as pb
-from clarion_gateway.moments import moment
 from clarion_kit.errors import FieldFault, invalid_fields
-from clarion_kit.validate import Faults
+from clarion_kit.validate import Faults, moment
 from clarion_kit.vocabulary import Channel, Reason
 from clarion_ledger.dead_letters import AttemptRow, DeadLetterRow, LetterFilter
 from clarion_ledger.redriving import Position, Redriven

@@ -13,13 +13,12 @@ from clarion.notification.v1.notification_service_pb2_grpc import NotificationSe
 from clarion.notification.v1.state_pb2 import GateTrail
 from clarion_gateway.explainer import Explainer
 from clarion_gateway.intake import Intake
-from clarion_gateway.moments import moment
 from clarion_gateway.rpc.paging import page_size, page_token, parse_page_token
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault, Unavailable, invalid_fields, unavailable
 from clarion_kit.rpc.caller import Caller, current_caller
 from clarion_kit.rpc.interceptor import Authenticator
 from clarion_kit.sealing import recipient_reference
-from clarion_kit.validate import Faults
+from clarion_kit.validate import Faults, moment
 from clarion_kit.vocabulary import NotificationState
 from clarion_ledger import cancelling, reading, scheduling
 from clarion_ledger.accept import Accepted
@@ -226,6 +225,7 @@ class NotificationRpc(NotificationServiceServicer):
             trace_id=row.traceparent[3:35],
             recipient_count=row.recipient_count,
             broadcast_id=str(row.broadcast_id) if row.broadcast_id else "",
+            test=row.test,
         )
 
 

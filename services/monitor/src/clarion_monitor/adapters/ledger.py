@@ -10,6 +10,7 @@ from clarion_ledger.audit import Auditor, Resting, resting
 from clarion_ledger.db import Pool, connection
 from clarion_monitor.causes import Account, Failures, Stopped
 from clarion_monitor.domain import AppBacklog, Backlog, Findings
+from clarion_monitor.webhooks import SwitchedOff
 
 FAILURES_READ = 20_000
 """Latest failures that are counted in one look, which takes 19 ms then; a cause that matters in a storm is among them."""
@@ -17,6 +18,8 @@ CAUSES = 100
 """Causes of one look, most frequent first."""
 APPS = 50
 """Apps whose backlog is shown, the largest first."""
+WEBHOOKS = 100
+"""Webhooks that were switched off, the latest first."""
 
 # Ages of what we have to move count from when it began to wait; of the rest, from planning.
 _BACKLOG = """
@@ -62,6 +65,13 @@ SELECT s.app_id, s.lane_id, s.reason, now() - s.since AS age, l.channel
 FROM ledger.lane_stop s JOIN ledger.lane l ON l.lane_id = s.lane_id WHERE s.reason <> $1 ORDER BY s.lane_id
 """
 
+# One that its owner switched off as well is no incident, nor is one of an app that may do nothing.
+_WEBHOOKS_OFF = """
+SELECT w.webhook_id, w.app_id, w.name, p.disabled_reason, now() - p.disabled_at AS age
+FROM ledger.webhook_progress p JOIN ledger.webhook w USING (webhook_id) JOIN ledger.app a ON a.app_id = w.app_id
+WHERE p.disabled_at IS NOT NULL AND w.enabled AND a.enabled ORDER BY p.disabled_at DESC LIMIT $1
+"""
+
 
 class LedgerView:
     """Reads, never writes."""
@@ -95,6 +105,14 @@ class LedgerView:
         async with connection(self._pool) as db:
             rows = await db.fetch(_STOPS, StopReason.OPERATOR)
         return [Stopped(_account(row), StopReason(row["reason"]), row["age"]) for row in rows]
+
+    async def webhooks_off(self) -> list[SwitchedOff]:
+        async with connection(self._pool) as db:
+            rows = await db.fetch(_WEBHOOKS_OFF, WEBHOOKS)
+        return [
+            SwitchedOff(row["app_id"], row["webhook_id"], row["name"], row["disabled_reason"], _age(row))
+            for row in rows
+        ]
 
     async def audit(self) -> Findings:
         checks, more = await self._auditor.step()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from clarion_ledger.db import Connection, Pool, connection, of_app
+from clarion_preference.adapters import intersection
 from clarion_preference.adapters.references import REQUEST_ROLE, not_found, reference
 from clarion_preference.audiences import Audience, Condition, Page
 
@@ -24,15 +25,10 @@ ORDER BY m.recipient_ref LIMIT $4
 _FILTERED = """
 SELECT uuid_send(m.recipient_ref) FROM unnest($6::text[]) AS v (value) CROSS JOIN LATERAL (
     SELECT a.recipient_ref FROM preference.attribute a
-    WHERE a.app_id = $1 AND a.key = $5 AND a.value = v.value AND a.recipient_ref > $2 AND a.since <= $3 {others}
+    WHERE a.app_id = $1 AND a.key = $5 AND a.value = v.value AND a.recipient_ref > $2 AND a.since <= $3
     ORDER BY a.recipient_ref LIMIT $4
 ) m ORDER BY m.recipient_ref LIMIT $4
 """
-# A look-up for each that is walked, and no join: a page must not read all who meet the condition.
-_OTHER = """AND (
-        SELECT true FROM preference.attribute o WHERE o.app_id = $1 AND o.recipient_ref = a.recipient_ref AND o.key = ${key}
-        AND o.value = ANY (${values}::text[]) AND o.since <= $3 LIMIT 1
-    )"""
 _COUNT_ALL = """
 SELECT count(*) FROM (
     SELECT FROM preference.recipient r
@@ -103,10 +99,12 @@ class PostgresAudiences:
         async with connection(self._pool) as db:
             if page.audience.topic:
                 rows = await db.fetch(_TOPIC, *common, page.audience.topic)
+            elif len(page.audience.conditions) == 1:
+                [only] = page.audience.conditions
+                rows = await db.fetch(_FILTERED, *common, only.key, only.values)
             elif page.audience.conditions:
-                first, *others = await _fewest_first(db, app_id, page.audience.conditions)
-                arguments = [part for other in others for part in (other.key, other.values)]
-                rows = await db.fetch(_filtered(len(others)), *common, first.key, first.values, *arguments)
+                sizes = [(await _size_of(db, app_id, one), one) for one in page.audience.conditions]
+                return await intersection.page_of(db, app_id, page, sizes)
             else:
                 rows = await db.fetch(_ALL, *common)
         return [row[0] for row in rows]
@@ -120,20 +118,6 @@ class PostgresAudiences:
             else:
                 counted = await db.fetchval(_COUNT_ALL, app_id, COUNTED + 1)
             return await _beyond(db, counted, app_id, audience.topic or None, None, None)
-
-
-def _filtered(others: int) -> str:
-    """The statement for a first condition and `others` more; there are at most eight of them, each prepared once."""
-    numbers = range(7, 7 + 2 * others, 2)
-    return _FILTERED.format(others=" ".join(_OTHER.format(key=number, values=number + 1) for number in numbers))
-
-
-async def _fewest_first(db: Connection, app_id: int, conditions: Sequence[Condition]) -> list[Condition]:
-    """The one that is walked should be the one that fewest meet: the others are looked up for each that it gives."""
-    if len(conditions) == 1:
-        return list(conditions)
-    sizes = [await _size_of(db, app_id, condition) for condition in conditions]
-    return [conditions[place] for place in sorted(range(len(conditions)), key=sizes.__getitem__)]
 
 
 async def _size_of(db: Connection, app_id: int, condition: Condition) -> int:

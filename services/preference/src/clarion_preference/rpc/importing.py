@@ -17,10 +17,14 @@ _TOO_MANY = f"a stream takes at most {MAX_IMPORTED:,}; send the rest in another"
 
 
 async def import_all(
-    directory: Directory, caller: Caller, requests: AsyncIterator[pb.ImportRecipientsRequest]
+    directory: Directory,
+    caller: Caller,
+    requests: AsyncIterator[pb.ImportRecipientsRequest],
+    *,
+    private_hosts: bool = False,
 ) -> pb.ImportRecipientsResponse:
     """Raises INVALID_FIELD for more than `MAX_IMPORTED`: what came before is stored."""
-    importing = _Importing(directory, caller)
+    importing = _Importing(directory, caller, private_hosts)
     position = 0
     async for request in requests:
         if position == MAX_IMPORTED:
@@ -35,15 +39,16 @@ async def import_all(
 class _Importing:
     """The batch that waits, and what became of those before it."""
 
-    def __init__(self, directory: Directory, caller: Caller) -> None:
+    def __init__(self, directory: Directory, caller: Caller, private_hosts: bool) -> None:
         self._directory = directory
         self._caller = caller
+        self._private_hosts = private_hosts
         self._waiting: dict[str, tuple[int, RecipientUpdate]] = {}
         self.response = pb.ImportRecipientsResponse()
 
     async def take(self, position: int, request: pb.ImportRecipientsRequest) -> None:
         try:
-            update = read_recipient("recipient", request.recipient)
+            update = read_recipient("recipient", request.recipient, private_hosts=self._private_hosts)
         except DomainError as refused:
             self._refuse(position, refused)
             return

@@ -1,5 +1,7 @@
 """Addresses of requests as domain values, every fault named."""
 
+from functools import partial
+
 from clarion.types.v1 import address_pb2
 from clarion_kit.vocabulary import Channel
 from clarion_preference import contact_points
@@ -15,8 +17,13 @@ _CHANNELS = {channel.slug: channel for channel in Channel}
 """Channels by the name of their kind of address."""
 
 
-def read_address(faults: RequestFaults, path: str, message: address_pb2.Address) -> Address | None:
-    """The address in its normal form, with what is sound of it; the rest becomes faults under `path`."""
+def read_address(
+    faults: RequestFaults, path: str, message: address_pb2.Address, *, private_hosts: bool = False
+) -> Address | None:
+    """The address in its normal form, with what is sound of it; the rest becomes faults under `path`.
+
+    `private_hosts`: browsers' endpoints on any host, for practice, and for addresses that are named and not stored.
+    """
     kind = message.WhichOneof("kind")
     if kind is None:
         faults.add(path, "required: exactly one kind of address")
@@ -28,7 +35,7 @@ def read_address(faults: RequestFaults, path: str, message: address_pb2.Address)
             case "android":
                 return _android(faults, message.android)
             case "web":
-                return _web(faults, message.web)
+                return _web(faults, message.web, private_hosts)
             case "sms":
                 return PhoneNumber(faults.read("e164", message.sms.e164, contact_points.phone_number))
             case "email":
@@ -54,9 +61,9 @@ def _android(faults: RequestFaults, message: address_pb2.AndroidDevice) -> Andro
     )
 
 
-def _web(faults: RequestFaults, message: address_pb2.WebSubscription) -> WebSubscription:
+def _web(faults: RequestFaults, message: address_pb2.WebSubscription, private_hosts: bool) -> WebSubscription:
     return WebSubscription(
-        faults.read("endpoint", message.endpoint, contact_points.push_endpoint),
+        faults.read("endpoint", message.endpoint, partial(contact_points.push_endpoint, private=private_hosts)),
         faults.read("p256dh", message.p256dh, contact_points.p256dh_key),
         faults.read("auth", message.auth, contact_points.push_auth),
         faults.read("application_server_key", message.application_server_key, contact_points.p256dh_key)

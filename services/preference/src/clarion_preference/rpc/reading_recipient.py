@@ -22,7 +22,7 @@ def read_recipient_id(faults: Faults, value: str, field: str = "recipient_id") -
     return value
 
 
-def read_recipient(path: str, message: recipient.Recipient) -> RecipientUpdate:
+def read_recipient(path: str, message: recipient.Recipient, *, private_hosts: bool = False) -> RecipientUpdate:
     """Raises INVALID_FIELD or INVALID_ADDRESS with every fault of the recipient, its fields under `path`."""
     faults = RequestFaults()
     with faults.within(f"{path}."):
@@ -31,7 +31,7 @@ def read_recipient(path: str, message: recipient.Recipient) -> RecipientUpdate:
             locale=faults.read_optional("locale", message.locale, places.locale),
             time_zone=faults.read_optional("time_zone", message.time_zone, places.time_zone),
             country=faults.read_optional("country", message.country, places.country),
-            addresses=_addresses(faults, message),
+            addresses=_addresses(faults, message, private_hosts),
             wishes=read_wishes(faults, "wishes", message.wishes) if message.HasField("wishes") else None,
             attributes=_attributes(faults, message.attributes) if message.HasField("attributes") else None,
         )
@@ -60,8 +60,11 @@ def _attributes(faults: Faults, message: recipient.Attributes) -> tuple[Attribut
     return tuple(read.values())
 
 
-def _addresses(faults: RequestFaults, message: recipient.Recipient) -> tuple[Address, ...]:
+def _addresses(faults: RequestFaults, message: recipient.Recipient, private_hosts: bool) -> tuple[Address, ...]:
     if not faults.require("addresses", len(message.addresses) <= MAX_ADDRESSES, f"more than {MAX_ADDRESSES}"):
         return ()
-    read = [read_address(faults, f"addresses[{index}]", address) for index, address in enumerate(message.addresses)]
+    read = [
+        read_address(faults, f"addresses[{index}]", address, private_hosts=private_hosts)
+        for index, address in enumerate(message.addresses)
+    ]
     return tuple(address for address in read if address is not None)

@@ -134,7 +134,7 @@ def _key(key: pb.AddressKey) -> UUID | Address | None:
     if key.WhichOneof("key") == "address_id":
         return UUID(bytes=key.address_id)
     faults = RequestFaults()
-    address = read_address(faults, "address", key.address)
+    address = read_address(faults, "address", key.address, private_hosts=True)
     return None if faults.found else address
 
 

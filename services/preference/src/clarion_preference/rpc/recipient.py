@@ -27,14 +27,15 @@ _READ_AT_ONCE = 16
 
 
 class RecipientRpc(pb_grpc.RecipientServiceServicer):
-    """Answers for the app of the caller."""
+    """Answers for the app of the caller. `private_hosts`: browsers' endpoints may lead anywhere, for practice."""
 
-    def __init__(self, directory: Directory, people: People) -> None:
+    def __init__(self, directory: Directory, people: People, *, private_hosts: bool = False) -> None:
         self._directory = directory
         self._people = people
+        self._private_hosts = private_hosts
 
     async def UpsertRecipient(self, request: pb.UpsertRecipientRequest, context: Context) -> pb.UpsertRecipientResponse:
-        update = read_recipient("recipient", request.recipient)
+        update = read_recipient("recipient", request.recipient, private_hosts=self._private_hosts)
         caller = current_caller()
         [result] = await self._directory.upsert(caller.app_id, [update], Actor(who=caller.key))
         if isinstance(result, DomainError):
@@ -47,7 +48,7 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
         faults = Faults()
         faults.require("recipients", 1 <= len(request.recipients) <= MAX_RECIPIENTS, f"must be 1-{MAX_RECIPIENTS}")
         faults.raise_if_any()
-        read = await _read_each(request.recipients)
+        read = await _read_each(request.recipients, private_hosts=self._private_hosts)
         sound = [update for update in read if isinstance(update, RecipientUpdate)]
         caller = current_caller()
         stored = iter(await self._directory.upsert(caller.app_id, sound, Actor(who=caller.key)) if sound else ())
@@ -69,7 +70,7 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
     async def RegisterAddress(self, request: pb.RegisterAddressRequest, context: Context) -> pb.RegisterAddressResponse:
         faults = RequestFaults()
         recipient_id = read_recipient_id(faults, request.recipient_id)
-        address = read_address(faults, "address", request.address)
+        address = read_address(faults, "address", request.address, private_hosts=self._private_hosts)
         facts = read_facts(faults, request.facts) if request.HasField("facts") else None
         if address is None or faults.found:
             raise faults.error()
@@ -88,7 +89,7 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
     async def ImportRecipients(
         self, request_iterator: AsyncIterator[pb.ImportRecipientsRequest], context: Context
     ) -> pb.ImportRecipientsResponse:
-        return await import_all(self._directory, current_caller(), request_iterator)
+        return await import_all(self._directory, current_caller(), request_iterator, private_hosts=self._private_hosts)
 
     async def ExportRecipient(self, request: pb.ExportRecipientRequest, context: Context) -> pb.ExportRecipientResponse:
         faults = Faults()
@@ -113,14 +114,14 @@ class RecipientRpc(pb_grpc.RecipientServiceServicer):
         return pb.EraseRecipientResponse()
 
 
-async def _read_each(messages: Sequence[pb.Recipient]) -> list[RecipientUpdate | DomainError]:
+async def _read_each(messages: Sequence[pb.Recipient], *, private_hosts: bool) -> list[RecipientUpdate | DomainError]:
     """Each recipient or what is wrong with it; an id that was given before is a fault of the later one."""
     read: list[RecipientUpdate | DomainError] = []
     seen: set[str] = set()
     for index, message in enumerate(messages):
         path = f"recipients[{index}]"
         try:
-            update = read_recipient(path, message)
+            update = read_recipient(path, message, private_hosts=private_hosts)
         except DomainError as refused:
             read.append(refused)
         else:
@@ -141,7 +142,7 @@ def _read_key(faults: RequestFaults, request: pb.RemoveAddressRequest) -> UUID |
             except ValueError:
                 faults.add("address_id", "must be a UUID")
         case "address":
-            return read_address(faults, "address", request.address)
+            return read_address(faults, "address", request.address, private_hosts=True)
         case _:
             faults.add("key", "required: address_id or address")
     return None

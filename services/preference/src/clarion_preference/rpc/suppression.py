@@ -77,7 +77,7 @@ class SuppressionRpc(pb_grpc.SuppressionServiceServicer):
 
 
 def _address(faults: RequestFaults, message: address_pb2.Address) -> Address | None:
-    return read_address(faults, "address", message)
+    return read_address(faults, "address", message, private_hosts=True)
 
 
 def _token(place: Place) -> str:

@@ -5,7 +5,8 @@
 -- ARGV[2]  JSON: for each item a flat list of five numbers per limit: index into KEYS, algorithm (1 WINDOW, 2 GCRA),
 --          limit, window in microseconds, burst
 -- ARGV[3]  the items' ids, 16 bytes each
--- Answers one string: for each item "closed,retry_after,remaining" (closed 0: allowed, else the limit's place from 1).
+-- Answers one string: for each item "closed,retry_after" (closed 0: allowed, else the limit's place from 1) and, where it is
+-- allowed, ",left" for each limit.
 
 local WINDOW = 1
 
@@ -58,8 +59,8 @@ end
 
 for number, item in ipairs(cjson.decode(ARGV[2])) do
     local id = string.sub(ARGV[3], number * 16 - 15, number * 16)
-    local closed, retry_after, remaining = 0, 0, math.huge
-    local changes = {}
+    local closed, retry_after = 0, 0
+    local changes, lefts = {}, {}
     for at = 1, #item, 5 do
         local key, limit, window = KEYS[item[at]], item[at + 2], item[at + 3]
         local wait, left, change
@@ -69,14 +70,14 @@ for number, item in ipairs(cjson.decode(ARGV[2])) do
             wait, left, change = gcra_state(key, limit, window, item[at + 4])
         end
         if wait > 0 then
-            closed, retry_after, remaining = (at + 4) / 5, wait, 0
+            closed, retry_after, lefts = (at + 4) / 5, wait, {}
             break
         end
         changes[at] = change
         if taking and change then
             left = left - 1
         end
-        remaining = math.min(remaining, math.max(0, left))
+        lefts[#lefts + 1] = ',' .. whole(math.max(0, left))
     end
     if taking and closed == 0 then
         for at = 1, #item, 5 do
@@ -91,7 +92,7 @@ for number, item in ipairs(cjson.decode(ARGV[2])) do
             end
         end
     end
-    answers[number] = whole(closed) .. ',' .. whole(retry_after) .. ',' .. whole(remaining)
+    answers[number] = whole(closed) .. ',' .. whole(retry_after) .. table.concat(lefts)
 end
 
 return table.concat(answers, ' ')

@@ -102,8 +102,8 @@ class ValkeyLimits:
             answers = await self._within_time([shard.arguments(take) for shard in shards])
             for shard, answer in zip(shards, answers, strict=True):
                 for place, text in zip(shard.places, answer.split(b" "), strict=True):
-                    closed, retry_after, remaining = map(int, text.split(b","))
-                    grants[place] = Grant(closed - 1 if closed else None, retry_after, remaining)
+                    closed, retry_after, *lefts = map(int, text.split(b","))
+                    grants[place] = Grant(closed - 1 if closed else None, retry_after, tuple(lefts))
         return [grant for grant in grants if grant is not None]
 
     async def ping(self) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from clarion.template.v1.template_service_pb2 import Partial
 from clarion_ledger import audit_log
 from clarion_ledger.db import Connection, Pool, connection
-from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, VersionKey
+from clarion_template.domain import Current, Listed, NewVersion, Stored, Summary, Use, VersionKey
 
 _ALL_APPS = "all"
 
@@ -84,6 +84,15 @@ SELECT coalesce(t.published_version, 0) AS published, coalesce(t.latest_version,
 FROM unnest($1::int4[], $2::text[]) WITH ORDINALITY AS wanted (app_id, name, ord)
 LEFT JOIN template.template t ON t.app_id = wanted.app_id AND t.name = wanted.name
 ORDER BY wanted.ord
+"""
+# 1: running, 2: paused (clarion.broadcast.v1.BroadcastState).
+_USED_BY = """
+(SELECT name AS schedule, NULL::uuid AS broadcast_id, paused FROM ledger.recurring
+ WHERE app_id = $1 AND template = $2 AND next_at IS NOT NULL ORDER BY name LIMIT $3)
+UNION ALL
+(SELECT '', broadcast_id, state = 2 FROM ledger.broadcast
+ WHERE app_id = $1 AND template = $2 AND state IN (1, 2) ORDER BY broadcast_id LIMIT $3)
+LIMIT $3
 """
 
 
@@ -189,6 +198,12 @@ class PostgresStore:
                 after = {"archived": not restore}
                 await audit_log.record(db, "ArchiveTemplate", app_id, f"template {name}", after=after)
             return found
+
+    async def used_by(self, app_id: int, name: str, *, most: int) -> list[Use]:
+        """Schedules that have not ended, by name; then broadcasts that have not been planned."""
+        async with self._seeing(str(app_id)) as db:
+            rows = await db.fetch(_USED_BY, app_id, name, most)
+        return [Use(row["schedule"], row["broadcast_id"], row["paused"]) for row in rows]
 
     async def published(self, names: Sequence[tuple[int, str]]) -> list[Current]:
         """The versions of each, in one statement."""

@@ -2,15 +2,21 @@
 
 Its drain waits for half-sent requests and for handlers without a bound of its own, so both get one here; then leaving
 takes at most as long as the longer of the two.
+
+It reads its certificate once. When the files change, another server takes over the socket that listens: whoever connects
+waits in the socket's queue until one of the two accepts, so nobody is refused, and a request ends where it began. A handshake
+that the former one has begun when it stops is cut, as an idle connection is: clients connect again.
 """
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from granian._granian import RSGIHTTPProtocol, SocketHolder
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
@@ -20,7 +26,8 @@ from granian.server.embed import Server
 
 from clarion_kit.errors import Unavailable
 from clarion_kit.rpc.server import PortInUse
-from clarion_kit.tls import TlsFiles
+from clarion_kit.tls import FileWatch, TlsFiles
+from clarion_tracker.adapters.served_certificate import UnusableCertificate, copied
 from clarion_tracker.ports import BodyTooLarge, Handler, Reply, Request
 
 log = logging.getLogger(__name__)
@@ -29,6 +36,8 @@ _MAX_HEADER_BYTES = 16 << 10
 _MAX_CONNECTIONS = 4_096
 _BACKLOG = 1_024
 _MARGIN_SECONDS = 1.0
+_START_SECONDS = 30
+LOOK = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +59,81 @@ class HttpStopped(Unavailable):
 
 
 class GranianServer:
-    """An `HttpServer` on host and port; port 0: any."""
+    """An `HttpServer` on host and port; port 0: any. `look`: how often the certificate's files are looked at."""
 
-    def __init__(self, host: str, port: int, tls: TlsFiles | None, limits: Limits = Limits()) -> None:
+    def __init__(
+        self, host: str, port: int, tls: TlsFiles | None, limits: Limits = Limits(), *, look: timedelta = LOOK
+    ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
         self._limits = limits
-        self._serving: asyncio.Task[None] | None = None
+        self._look_seconds = look.total_seconds()
+        self._running: list[_Running] = []
 
     @asynccontextmanager
     async def serve(self, handler: Handler) -> AsyncIterator[int]:
-        """As the port says. Raises PortInUse, and ValueError for a certificate or key that cannot be used."""
-        server = self._bound(_Application(handler, self._limits.answer))
+        """As the port says. Raises PortInUse, UnusableCertificate."""
         try:
-            port = server.bind()
+            listener = _listening(self._host, self._port)
         except OSError as taken:
             raise PortInUse(f"{self._host}:{self._port}") from taken
-        self._serving = asyncio.create_task(server.serve())
-        try:
-            yield port
-        finally:
-            server.stop()  # type: ignore[no-untyped-call]
-            _, unfinished = await asyncio.wait({self._serving}, timeout=self._limits.drain_seconds)
-            if unfinished:
-                log.warning("stopped with HTTP requests unanswered")
-                self._serving.cancel()
+        with listener:
+            # Before the first server reads them: what changes later is seen.
+            watch = FileWatch(self._tls) if self._tls is not None else None
+            await self._begin(handler, listener)
+            renewing = asyncio.create_task(self._renew(watch, handler, listener)) if watch is not None else None
+            try:
+                yield listener.getsockname()[1]
+            finally:
+                if renewing is not None:
+                    renewing.cancel()
+                    await asyncio.wait({renewing})
+                # While it is open somewhere, who connects waits in its queue.
+                listener.close()
+                await asyncio.gather(*(self._end(running) for running in list(self._running)))
 
     async def ping(self) -> None:
         """Raises HttpStopped before it serves, and when it ended by itself or was left."""
-        if self._serving is None or self._serving.done():
+        if not self._running or self._running[-1].serving.done():
             raise HttpStopped
 
-    def _bound(self, application: "_Application") -> "_BoundServer":
+    async def _begin(self, handler: Handler, listener: socket.socket) -> None:
+        """Another server on the socket, which has read its certificate. Raises UnusableCertificate."""
+        application = _Application(handler, self._limits.answer)
+        with copied(self._tls) if self._tls is not None else nullcontext((None, None)) as (certificate, key):
+            server = self._bound(application, certificate, key)
+            # The holder owns this descriptor of the same socket, and closes it.
+            descriptor = os.dup(listener.fileno())
+            server.take(SocketHolder(descriptor, False, _BACKLOG))  # type: ignore[call-arg]  # not in its stub
+            self._running.append(_Running(server, asyncio.create_task(server.serve())))
+            async with asyncio.timeout(_START_SECONDS):
+                await application.begun.wait()
+
+    async def _end(self, running: "_Running") -> None:
+        """Stop accepting, answer what was begun."""
+        running.server.stop()  # type: ignore[no-untyped-call]
+        _, unfinished = await asyncio.wait({running.serving}, timeout=self._limits.drain_seconds)
+        if unfinished:
+            log.warning("stopped with HTTP requests unanswered")
+            running.serving.cancel()
+        self._running.remove(running)
+
+    async def _renew(self, watch: FileWatch, handler: Handler, listener: socket.socket) -> None:
+        while True:
+            await asyncio.sleep(self._look_seconds)
+            if not watch.changed():
+                continue
+            former = self._running[-1]
+            try:
+                await self._begin(handler, listener)
+            except UnusableCertificate as fault:
+                log.error("%s; the former one goes on", fault)
+                continue
+            log.info("certificate changed: new connections get the new one")
+            await self._end(former)
+
+    def _bound(self, application: "_Application", certificate: Path | None, key: Path | None) -> "_BoundServer":
         return _BoundServer(
             application,
             address=self._host,
@@ -97,8 +148,8 @@ class GranianServer:
             ),
             http2_settings=HTTP2Settings(max_headers_size=_MAX_HEADER_BYTES),
             log_enabled=False,
-            ssl_cert=self._tls.certificate if self._tls else None,
-            ssl_key=self._tls.key if self._tls else None,
+            ssl_cert=certificate,
+            ssl_key=key,
             ssl_protocol_min=SSLProtocols.tls12,
         )
 
@@ -119,11 +170,16 @@ class _RsgiBody:
 
 
 class _Application:
-    """RSGI entry."""
+    """RSGI entry. `begun` is set when its server serves."""
 
     def __init__(self, handler: Handler, limit: timedelta) -> None:
         self._handler = handler
         self._limit_seconds = limit.total_seconds()
+        self.begun = asyncio.Event()
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The library goes on from here to serving without giving way to anybody.
+        self.begun.set()
 
     async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         headers = dict(scope.headers.items())
@@ -163,15 +219,23 @@ class _BoundServer(Server):
 
     _holder: SocketHolder | None = None
 
-    def bind(self) -> int:
-        """Listen; gives the port. Raises OSError."""
-        family = socket.AF_INET6 if ":" in self.bind_addr else socket.AF_INET
-        listener = socket.create_server((self.bind_addr, self.bind_port), family=family, backlog=self.backlog)
-        port: int = listener.getsockname()[1]
-        # The holder owns the descriptor from here on and closes it.
-        self._holder = SocketHolder(listener.detach(), False, self.backlog)  # type: ignore[call-arg]  # not in its stub
-        return port
+    def take(self, holder: SocketHolder) -> None:
+        self._holder = holder
 
     def _init_shared_socket(self) -> None:
         self._shd = self._holder  # type: ignore[assignment]  # granian annotates neither attribute
         self._ssp = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A server and its task."""
+
+    server: _BoundServer
+    serving: asyncio.Task[None]
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)

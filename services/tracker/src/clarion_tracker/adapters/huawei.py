@@ -25,7 +25,8 @@ class Verifier:
             receipts.verify(header, self._user, self._key, now)
         except receipts.Forged as forged:
             raise Forged(str(forged)) from forged
-        return Genuine(hashlib.sha256(header.encode("utf-8", "surrogateescape")).digest())
+        signed = receipts.identity(header)
+        return Genuine(hashlib.sha256(signed.encode("utf-8", "surrogateescape")).digest())
 
 
 class Source:

@@ -12,9 +12,10 @@ from clarion_kit.vocabulary import EventKind, Receipt
 from clarion_ledger import flow
 from clarion_ledger.db import Pool, connection
 from clarion_tracker.activity import RECEIPTS, Kind
+from clarion_tracker.adapters.rollup_places import WEEKS_PLACE
 from clarion_tracker.funnel import MEASURES, OF_STATE
 from clarion_tracker.rolling import Step
-from clarion_tracker.statistics import Grain, Kept
+from clarion_tracker.statistics import WEEK, Grain, Kept
 
 LEASE = timedelta(seconds=10)
 _JOB = "statistics"
@@ -27,8 +28,9 @@ _AS_LOOKUPS = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
 _HORIZON = """
 SELECT pg_snapshot_xmin(s)::text AS below, pg_snapshot_xmax(s)::text AS unused, now() AS at FROM pg_current_snapshot() AS s
 """
-_HOLD = """
-SELECT xid::text, seq, at, activity_xid::text, activity_seq, marked_xid::text, marked_at, as_of FROM tracking.rollup_cursor FOR UPDATE
+_HOLD = f"""
+SELECT xid::text, seq, at, activity_xid::text, activity_seq, weeks_place = {WEEKS_PLACE} AS weeks FROM tracking.rollup_cursor
+FOR UPDATE
 """
 
 _MEASURE = {name: number for number, name in enumerate(MEASURES, start=1)}
@@ -53,7 +55,8 @@ _GRAINS = ", ".join(
     f"({grain}, {bool(grain & Grain.TEMPLATE_VERSION)}, {bool(grain & Grain.COUNTRY)})"
     for grain in range(Grain.BOTH + 1)
 )
-_KEPT = {"hour": f"grain <> {Grain.BOTH}", "day": "true"}
+_KEPT = {"hour": f"grain <> {Grain.BOTH}", "day": "true", "week": f"grain = {Grain.BOTH}"}
+_BIN = {"hour": "'1 hour', {}, 'epoch'", "day": "'1 day', {}, 'epoch'", "week": "'7 days', {}, '1970-01-05Z'"}
 
 
 def _raised(name: str, condition: str) -> str:
@@ -66,7 +69,8 @@ def _raised(name: str, condition: str) -> str:
 # that what follows costs little. A delivery is planned under account 0 and moves to its own when it ends; what is planned and
 # ends in one step never stands there. A delivery has the milliseconds of its notification: `bounds` leaves out other days'
 # partitions and is written such that no index is tempted by it (tried: as a range it became a join of every delivery of the
-# step with every notification, 220 µs each).
+# step with every notification, 220 µs each). Test sends are counted nowhere.
+_NO_TEST = "NOT EXISTS (SELECT FROM ledger.test_send t WHERE t.notification_id = {})"
 _TOUCHED = f"""
 happened AS MATERIALIZED (
     SELECT e.xid, e.seq, e.at, e.notification_id, e.delivery_id, e.lane_id, e.kind, e.state, e.reason, e.receipt, e.former
@@ -92,32 +96,57 @@ happened AS MATERIALIZED (
     ) RETURNING *
 ), touched AS (
     SELECT h.kind, h.state, h.reason, h.receipt, h.former, coalesce(h.lane_id, 0) AS lane_id, d.id, d.app_id, d.category_id,
-           d.template_version, d.channel, d.country
-    FROM happened h JOIN ledger.delivery d ON d.id = h.delivery_id
-    WHERE h.kind IN ({EventKind.TERMINAL}, {EventKind.RECEIPT}, {EventKind.REDRIVEN})
+           n.template, d.template_version, d.channel, d.country
+    FROM happened h JOIN ledger.delivery d ON d.id = h.delivery_id LEFT JOIN ledger.notification n ON n.id = h.notification_id
+    WHERE h.kind IN ({EventKind.TERMINAL}, {EventKind.RECEIPT}, {EventKind.REDRIVEN}) AND {_NO_TEST.format("h.notification_id")}
     UNION ALL
-    SELECT {EventKind.PLANNED}, NULL, NULL, NULL, NULL, 0, d.id, d.app_id, d.category_id, d.template_version, d.channel, d.country
-    FROM planned p CROSS JOIN LATERAL (
+    SELECT {EventKind.PLANNED}, NULL, NULL, NULL, NULL, 0, d.id, d.app_id, d.category_id, n.template, d.template_version, d.channel,
+           d.country
+    FROM planned p LEFT JOIN ledger.notification n ON n.id = p.id CROSS JOIN LATERAL (
         SELECT * FROM ledger.delivery d WHERE d.notification_id = p.id AND d.redrive_of IS NULL
         AND d.id >= (SELECT low FROM bounds) AND (d.id < (SELECT high FROM bounds) OR d.id = (SELECT high FROM bounds))
         OFFSET 0
     ) d
+    WHERE {_NO_TEST.format("p.id")}
     UNION ALL
-    SELECT {EventKind.ACCEPTED}, NULL, NULL, NULL, NULL, 0, n.id, n.app_id, n.category_id, 0, 0, ''
+    SELECT {EventKind.ACCEPTED}, NULL, NULL, NULL, NULL, 0, n.id, n.app_id, n.category_id, NULL, 0, 0, ''
     FROM happened h JOIN ledger.notification n ON n.id = h.notification_id
-    WHERE h.kind = {EventKind.ACCEPTED}
+    WHERE h.kind = {EventKind.ACCEPTED} AND {_NO_TEST.format("h.notification_id")}
 ), alike AS (
     SELECT t.kind, t.state, t.reason, t.receipt, t.former,
            date_bin('1 hour', coalesce(uuid_extract_timestamp(t.id), now()), 'epoch') AS hour, t.app_id,
-           t.category_id, coalesce(t.template_version, 0) AS template_version, t.lane_id, t.channel,
+           t.category_id, t.template, coalesce(t.template_version, 0) AS template_version, t.lane_id, t.channel,
            coalesce(t.country, '') AS country, count(*) AS n
-    FROM touched t GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+    FROM touched t GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+), acted AS (
+    SELECT date_bin('1 hour', coalesce(uuid_extract_timestamp(a.delivery_id), now()), 'epoch') AS hour, a.app_id, a.category_id,
+           n.template, a.template_version, coalesce(d.lane_id, 0) AS lane_id, a.channel, a.country, a.measure, count(*) AS n
+    FROM active a LEFT JOIN ledger.delivery d ON d.id = a.delivery_id LEFT JOIN ledger.notification n ON n.id = d.notification_id
+    WHERE a.measure IS NOT NULL AND {_NO_TEST.format("d.notification_id")} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 )"""
+# A version of a template gets its key when it is first counted; whoever counts holds the cursor, so nobody else gives it one.
+# Keys of now are none that a look-up of this statement finds.
+_KEYED = """
+unknown AS (
+    SELECT DISTINCT u.app_id, u.template_version AS version, u.template AS name FROM (
+        SELECT app_id, template_version, template FROM alike UNION ALL SELECT app_id, template_version, template FROM acted
+    ) u
+    WHERE u.template_version > 0 AND u.template IS NOT NULL AND NOT EXISTS (
+        SELECT FROM ledger.template_key k WHERE k.app_id = u.app_id AND k.name = u.template AND k.version = u.template_version
+    )
+), fresh AS (
+    INSERT INTO ledger.template_key (app_id, version, name) SELECT app_id, version, name FROM unknown ORDER BY 1, 3, 2
+    RETURNING template_key, app_id, version, name
+)"""
+_KEYS_OF = """
+LEFT JOIN ledger.template_key k ON k.app_id = {0}.app_id AND k.name = {0}.template AND k.version = {0}.template_version
+LEFT JOIN fresh f ON f.app_id = {0}.app_id AND f.name = {0}.template AND f.version = {0}.template_version"""
+_KEY_OR_VERSION = "coalesce(k.template_key, f.template_key, {}.template_version) AS template_version"
 _CHANGES = f"""
 finest AS (
-    SELECT g.hour, g.app_id, g.category_id, g.template_version, m.lane_id, g.channel, g.country, m.measure, m.reason,
+    SELECT g.hour, g.app_id, g.category_id, {_KEY_OR_VERSION.format("g")}, m.lane_id, g.channel, g.country, m.measure, m.reason,
            sum(m.change * g.n)::int4 AS change
-    FROM alike g CROSS JOIN LATERAL (
+    FROM alike g {_KEYS_OF.format("g")} CROSS JOIN LATERAL (
         SELECT {_MEASURE["accepted"]} AS measure, 0 AS lane_id, 1 AS change, NULL::int2 AS reason WHERE g.kind = {EventKind.ACCEPTED}
         UNION ALL SELECT {_MEASURE["planned"]}, 0, 1, NULL WHERE g.kind IN ({EventKind.PLANNED}, {EventKind.REDRIVEN})
         UNION ALL SELECT {_MEASURE["planned"]}, 0, -1, NULL WHERE g.kind = {EventKind.TERMINAL}
@@ -131,10 +160,8 @@ finest AS (
     ) m
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 HAVING sum(m.change * g.n) <> 0
     UNION ALL
-    SELECT date_bin('1 hour', coalesce(uuid_extract_timestamp(a.delivery_id), now()), 'epoch'), a.app_id, a.category_id,
-           a.template_version, coalesce(d.lane_id, 0), a.channel, a.country, a.measure, NULL, count(*)
-    FROM active a LEFT JOIN ledger.delivery d ON d.id = a.delivery_id
-    WHERE a.measure IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    SELECT a.hour, a.app_id, a.category_id, {_KEY_OR_VERSION.format("a")}, a.lane_id, a.channel, a.country, a.measure, NULL, a.n
+    FROM acted a {_KEYS_OF.format("a")}
     UNION ALL
     SELECT date_bin('1 hour', u.at, 'epoch'), u.app_id, u.category_id, 0, 0, u.channel, '', {_MEASURE["unsubscribed"]}, NULL, count(*)
     FROM unsubscribed u GROUP BY 1, 2, 3, 6
@@ -148,12 +175,12 @@ finest AS (
 
 
 def _add(unit: str) -> str:
-    """The statement that adds the changes to the rollup of hours or days. Rows are locked in the order of their keys."""
+    """The statement that adds the changes to the rollup of a unit. Rows are locked in the order of their keys."""
     sums = ", ".join(f"coalesce(sum(change) FILTER (WHERE measure = {number}), 0)" for number in _MEASURE.values())
     added = ", ".join(f"{name} = r.{name} + excluded.{name}" for name in MEASURES)
     return f"""
     INSERT INTO tracking.rollup_{unit} AS r (at, {_DIMENSIONS}, {_COUNTERS})
-    SELECT date_bin('1 {unit}', hour, 'epoch') AS at, {_DIMENSIONS}, {sums} FROM changes WHERE {_KEPT[unit]}
+    SELECT date_bin({_BIN[unit].format("hour")}) AS at, {_DIMENSIONS}, {sums} FROM changes WHERE {_KEPT[unit]}
     GROUP BY at, {_DIMENSIONS} ORDER BY {_KEY}
     ON CONFLICT ({_KEY}) DO UPDATE SET {added}"""
 
@@ -161,7 +188,7 @@ def _add(unit: str) -> str:
 def _add_reasons(unit: str) -> str:
     return f"""
     INSERT INTO tracking.reason_{unit} AS r (at, {_DIMENSIONS}, state, reason, count)
-    SELECT date_bin('1 {unit}', hour, 'epoch') AS at, {_DIMENSIONS}, s.state, c.reason, sum(c.change)
+    SELECT date_bin({_BIN[unit].format("hour")}) AS at, {_DIMENSIONS}, s.state, c.reason, sum(c.change)
     FROM changes c JOIN (VALUES {_TERMINAL}) AS s (state, measure) ON s.measure = c.measure
     WHERE c.reason <> 0 AND {_KEPT[unit]}
     GROUP BY at, {_DIMENSIONS}, s.state, c.reason ORDER BY {_KEY}, state, reason
@@ -169,11 +196,13 @@ def _add_reasons(unit: str) -> str:
 
 
 _STEP = f"""
-WITH {_TOUCHED}, {_CHANGES},
+WITH {_TOUCHED}, {_KEYED}, {_CHANGES},
 hours AS ({_add("hour")}),
 days AS ({_add("day")}),
+weeks AS ({_add("week")}),
 hour_reasons AS ({_add_reasons("hour")}),
 day_reasons AS ({_add_reasons("day")}),
+week_reasons AS ({_add_reasons("week")}),
 last_event AS (SELECT xid, seq, at FROM happened ORDER BY xid DESC, seq DESC LIMIT 1),
 last_active AS (SELECT xid, seq FROM active ORDER BY xid DESC, seq DESC LIMIT 1),
 read AS (
@@ -194,6 +223,23 @@ SET xid = coalesce((SELECT xid FROM last_event), c.xid), seq = coalesce((SELECT 
 FROM moved m
 RETURNING m.events + m.active + m.unsubscribed AS events, NOT m.all_read AS more, c.as_of
 """
+
+# Weeks are what their days say. Ten million deliveries of a month take a second, all that may be kept some ten. Rows lie in the
+# order in which they are read: else each costs a page.
+_KEY_OF_WEEK = _KEY.replace(" at,", " week,")
+_ANEW_SECONDS = 300
+_WEEKS_ANEW = (
+    f"SET LOCAL statement_timeout = '{_ANEW_SECONDS}s'",
+    "DELETE FROM tracking.rollup_week",
+    "DELETE FROM tracking.reason_week",
+    f"INSERT INTO tracking.rollup_week (at, {_DIMENSIONS}, {_COUNTERS})"
+    f" SELECT date_bin({_BIN['week'].format('at')}) AS week, {_DIMENSIONS}, {', '.join(f'sum({name})' for name in MEASURES)}"
+    f" FROM tracking.rollup_day WHERE {_KEPT['week']} GROUP BY week, {_DIMENSIONS} ORDER BY {_KEY_OF_WEEK}",
+    f"INSERT INTO tracking.reason_week (at, {_DIMENSIONS}, state, reason, count)"
+    f" SELECT date_bin({_BIN['week'].format('at')}) AS week, {_DIMENSIONS}, state, reason, sum(count)"
+    f" FROM tracking.reason_day WHERE {_KEPT['week']} GROUP BY week, {_DIMENSIONS}, state, reason ORDER BY {_KEY_OF_WEEK}, state, reason",
+)
+_WEEKS_FOLLOWED = f"UPDATE tracking.rollup_cursor SET weeks_place = {WEEKS_PLACE}"
 
 _PRUNE = """
 DELETE FROM tracking.{table} WHERE ctid = ANY (ARRAY(
@@ -216,11 +262,14 @@ class RollupTable:
     async def step(self, most: int) -> Step:
         async with connection(self._pool) as db, db.transaction():
             horizon = await db.fetchrow(_HORIZON)
-            await db.execute(_AS_LOOKUPS)
             # Whoever else counts waits here, and then goes on from where this step ends.
             place = await db.fetchrow(_HOLD)
             if horizon is None or place is None:
                 raise RuntimeError("tracking.rollup_cursor is empty")
+            if not place["weeks"]:
+                for statement in _WEEKS_ANEW:
+                    await db.execute(statement, timeout=_ANEW_SECONDS)
+            await db.execute(_AS_LOOKUPS)
             moved = await db.fetchrow(
                 _STEP,
                 place["xid"],
@@ -233,6 +282,7 @@ class RollupTable:
                 horizon["unused"],
                 horizon["at"],
             )
+            await db.execute(_WEEKS_FOLLOWED)
             crash.point("rollup.before_commit")
         crash.point("rollup.after_commit")
         if moved is None:
@@ -244,7 +294,7 @@ class RollupTable:
         deleted = 0
         async with connection(self._pool) as db, db.transaction():
             await db.execute(_AS_LOOKUPS)
-            for unit, age in (("hour", kept.hours), ("day", kept.days)):
+            for unit, age in (("hour", kept.hours), ("day", kept.days), ("week", kept.days + WEEK)):
                 for table in (f"rollup_{unit}", f"reason_{unit}"):
                     status: str = await db.execute(_PRUNE.format(table=table), age, limit)
                     deleted += int(status.removeprefix("DELETE "))

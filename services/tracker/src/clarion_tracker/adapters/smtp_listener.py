@@ -10,7 +10,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from clarion_kit.errors import Unavailable
 from clarion_kit.rpc.server import PortInUse
-from clarion_kit.tls import TlsFiles
+from clarion_kit.tls import RenewingContext, TlsFiles
 from clarion_tracker.bounces import MAX_MAIL_BYTES, BounceDoor
 
 MAX_CONNECTIONS = 100
@@ -81,7 +81,8 @@ class _Connection(SMTP):
 
 
 class SmtpListener:
-    """Listens on host and port; port 0: any. STARTTLS is offered where files are given."""
+    """Listens on host and port; port 0: any. STARTTLS is offered where files are given, with the
+    certificate that they hold when somebody connects."""
 
     def __init__(self, host: str, port: int, hostname: str, tls: TlsFiles | None) -> None:
         self._host = host
@@ -93,15 +94,14 @@ class SmtpListener:
     @asynccontextmanager
     async def serve(self, door: BounceDoor) -> AsyncIterator[int]:
         """Serve while entered; gives the port. Raises PortInUse, and OSError or ssl.SSLError for an unusable certificate."""
-        tls = None
-        if self._tls is not None:
-            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            tls.load_cert_chain(self._tls.certificate, self._tls.key)
+        tls = RenewingContext(self._tls, TlsFiles.server_context) if self._tls is not None else None
         open_ones: set[_Connection] = set()
         handler = _Handler(door)
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: _Connection(handler, open_ones, self._hostname, tls), self._host, self._port
+                lambda: _Connection(handler, open_ones, self._hostname, tls.latest() if tls is not None else None),
+                self._host,
+                self._port,
             )
         except OSError as taken:
             raise PortInUse(f"{self._host}:{self._port}") from taken

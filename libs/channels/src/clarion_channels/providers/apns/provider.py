@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -19,9 +20,10 @@ from clarion_channels.providers.apns.pool import ApnsPool, DialFailed
 from clarion_channels.providers.apns.settings import ApnsSettings, TokenAuth
 from clarion_channels.providers.apns.token import ProviderToken
 from clarion_channels.providers.es256 import load_p256_pem
+from clarion_channels.push.ios import TOPIC_SUFFIX
 
 _MAX_BATCH = 500
-_EXPIRED = "ExpiredProviderToken"
+_EXPIRED, _NOT_ALLOWED = "ExpiredProviderToken", "TopicDisallowed"
 _PROBED_DEVICE = "0" * 64
 _CREDENTIALS_WORK = frozenset({Outcome.ACCEPTED, Outcome.BAD, Outcome.DEAD})
 
@@ -105,7 +107,14 @@ class ApnsProvider:
             return Result(
                 Outcome.CRED, code=f"{answer.status}:{_EXPIRED}", detail="a fresh token is expired: wrong clock?"
             )
-        return classify(self._table, answer)
+        result = classify(self._table, answer)
+        if answer.description == _NOT_ALLOWED and not self._is_own_topic(request):
+            # Whoever registers a device says whose app it is: that must not stop everybody else's.
+            return replace(result, outcome=Outcome.BAD, detail="the address names an app that the key is not for")
+        return result
+
+    def _is_own_topic(self, request: ApnsRequest) -> bool:
+        return request.apns_topic == self._bundle_id + TOPIC_SUFFIX[request.type_name]
 
     def _pool(self, settings: ApnsSettings, host: str, port: int) -> ApnsPool:
         return ApnsPool(

@@ -67,7 +67,7 @@ def verify(header: str, user: str, key: str, now: datetime, max_age: timedelta =
     """
     if not key:
         raise Forged("no callback key is configured")
-    fields = dict(part.strip().partition("=")[::2] for part in header.split(";"))
+    fields = _fields(header)
     timestamp, nonce = fields.get("timestamp", ""), fields.get("nonce", "")
     expected = hmac.new(key.encode(), f"{timestamp}{nonce}{user}".encode(), hashlib.sha256).digest()
     try:
@@ -80,6 +80,17 @@ def verify(header: str, user: str, key: str, now: datetime, max_age: timedelta =
         raise Forged("no time")
     if abs(now - _moment(int(timestamp))) > max_age:
         raise Forged("signed too long ago")
+
+
+def identity(header: str) -> str:
+    """What one call was signed by, however its header is written: spaces, order and letters that base64 leaves out are not
+    signed, so the same signature has many headers."""
+    fields = _fields(header)
+    return fields.get("timestamp", "") + fields.get("nonce", "")
+
+
+def _fields(header: str) -> dict[str, str]:
+    return dict(part.strip().partition("=")[::2] for part in header.split(";"))
 
 
 def parse(body: bytes) -> Sequence[ProviderReceipt]:

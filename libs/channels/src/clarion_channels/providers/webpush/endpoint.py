@@ -58,8 +58,8 @@ class AllowedHosts:
             raise ForbiddenEndpoint("not a URL") from error
         if parts.scheme != "https":
             raise ForbiddenEndpoint("not https")
-        # URL parsers disagree about backslashes and user parts; a push endpoint has neither.
-        if "\\" in endpoint or "@" in parts.netloc or parts.fragment or not parts.hostname:
+        # URL parsers disagree about backslashes, user parts and escapes in a host; a push endpoint has none of them.
+        if "\\" in endpoint or "@" in parts.netloc or "%" in parts.netloc or parts.fragment or not parts.hostname:
             raise ForbiddenEndpoint("a URL of an unusual form")
         host = parts.hostname.lower()
         if (host, port) not in self._exact and not self._is_below_a_domain(host, port):

@@ -1,14 +1,13 @@
 """HTTP clients per push service: few, shared, each pinned to an address that was checked."""
 
 import asyncio
-import socket
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from clarion_channels.http import HttpPool, NotSent, PoolOptions
 from clarion_channels.providers.webpush.endpoint import ForbiddenEndpoint, Origin
-from clarion_channels.public_hosts import is_public
+from clarion_channels.public_hosts import ForbiddenUrl, Resolve, Target, Unresolved, public_address
 
 _AT_ONCE = timedelta(0)
 
@@ -42,12 +41,19 @@ class OriginPools:
     """
 
     def __init__(
-        self, options: PoolOptions, *, max_origins: int, resolve_again_seconds: float, allow_private_addresses: bool
+        self,
+        options: PoolOptions,
+        *,
+        max_origins: int,
+        resolve_again_seconds: float,
+        allow_private_addresses: bool,
+        resolve: Resolve | None = None,
     ) -> None:
         self._options = options
         self._max_origins = max_origins
         self._resolve_again_seconds = resolve_again_seconds
         self._allow_private_addresses = allow_private_addresses
+        self._look_up = resolve
         self._entries: OrderedDict[Origin, _Entry] = OrderedDict()
         self._retired: set[_Entry] = set()
         self._opening: dict[Origin, asyncio.Task[None]] = {}
@@ -113,11 +119,13 @@ class OriginPools:
 
     async def _resolve(self, origin: Origin) -> str:
         try:
-            async with asyncio.timeout(self._options.connect_timeout.total_seconds()):
-                found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError) as error:
+            return await public_address(
+                Target(origin.host, origin.port, tls=True),
+                timeout=self._options.connect_timeout,
+                private=self._allow_private_addresses,
+                resolve=self._look_up,
+            )
+        except Unresolved as error:
             raise NotSent("local:resolve", "the host name of the push service cannot be resolved") from error
-        addresses = [str(entry[4][0]) for entry in found]
-        if not self._allow_private_addresses and not all(is_public(address) for address in addresses):
-            raise ForbiddenEndpoint("the host name leads to an address that is not public")
-        return addresses[0]
+        except ForbiddenUrl as error:
+            raise ForbiddenEndpoint("the host name leads to an address that is not public") from error

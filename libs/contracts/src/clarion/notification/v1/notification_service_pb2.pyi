@@ -175,6 +175,7 @@ class Notification(_message.Message):
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
     DELIVER_AT_LOCAL_FIELD_NUMBER: _builtins.int
     SEND_WINDOW_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The client's id of the event, 1-128 bytes, opaque, no personal data. Required."""
     category: _builtins.str
@@ -190,6 +191,11 @@ class Notification(_message.Message):
     ahead. A time that clocks skip moves forward by the gap; of one that comes twice the first counts; one that is past
     somewhere is due there at once. Not with `deliver_at`. It is planned when the first zone on earth comes to that time, so
     up to 26 hours ahead of a recipient's own.
+    """
+    test: _builtins.bool
+    """A test send: quiet hours, the category's send window, content dedupe, digests and caps of the recipient do not hold it back;
+    wishes, suppression, caps of the whole app, SMS budgets, quotas and the pace of providers do. Marked where it is shown, and
+    left out of statistics. Needs the scope "template:write" beside those of sending; not for schedules. Default false.
     """
     @_builtins.property
     def recipient_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -240,10 +246,11 @@ class Notification(_message.Message):
         attachments: _abc.Iterable[_content_pb2.MailAttachment] | None = ...,
         deliver_at_local: _builtins.str = ...,
         send_window: _time_pb2.SendWindow | None = ...,
+        test: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "channel_policy", b"channel_policy", "content", b"content", "deliver_at", b"deliver_at", "expire_at", b"expire_at", "send_window", b"send_window", "template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "body", b"body", "category", b"category", "channel_policy", b"channel_policy", "collapse_key", b"collapse_key", "content", b"content", "deliver_at", b"deliver_at", "deliver_at_local", b"deliver_at_local", "digest_key", b"digest_key", "event_id", b"event_id", "expire_at", b"expire_at", "priority", b"priority", "recipient_ids", b"recipient_ids", "send_window", b"send_window", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "body", b"body", "category", b"category", "channel_policy", b"channel_policy", "collapse_key", b"collapse_key", "content", b"content", "deliver_at", b"deliver_at", "deliver_at_local", b"deliver_at_local", "digest_key", b"digest_key", "event_id", b"event_id", "expire_at", b"expire_at", "priority", b"priority", "recipient_ids", b"recipient_ids", "send_window", b"send_window", "template", b"template", "test", b"test"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["template", "content"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
@@ -584,6 +591,7 @@ class NotificationView(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     RECIPIENT_COUNT_FIELD_NUMBER: _builtins.int
     BROADCAST_ID_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
     notification_id: _builtins.str
     """UUIDv7."""
     event_id: _builtins.str
@@ -600,6 +608,8 @@ class NotificationView(_message.Message):
     """Number of recipients."""
     broadcast_id: _builtins.str
     """The broadcast that it is a child of; empty: none. A child has no event id."""
+    test: _builtins.bool
+    """A test send."""
     @_builtins.property
     def accepted_at(self) -> _timestamp_pb2.Timestamp:
         """When it became durable."""
@@ -626,10 +636,11 @@ class NotificationView(_message.Message):
         trace_id: _builtins.str = ...,
         recipient_count: _builtins.int = ...,
         broadcast_id: _builtins.str = ...,
+        test: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deliver_at", b"deliver_at", "expire_at", b"expire_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "broadcast_id", b"broadcast_id", "category", b"category", "deliver_at", b"deliver_at", "event_id", b"event_id", "expire_at", b"expire_at", "notification_id", b"notification_id", "priority", b"priority", "recipient_count", b"recipient_count", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "broadcast_id", b"broadcast_id", "category", b"category", "deliver_at", b"deliver_at", "event_id", b"event_id", "expire_at", b"expire_at", "notification_id", b"notification_id", "priority", b"priority", "recipient_count", b"recipient_count", "state", b"state", "test", b"test", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -800,6 +811,9 @@ class ExplainResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPLANATIONS_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
+    test: _builtins.bool
+    """A test send."""
     @_builtins.property
     def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
         """One for each recipient, channel and address, in the order of planning."""
@@ -808,10 +822,11 @@ class ExplainResponse(_message.Message):
         self,
         *,
         explanations: _abc.Iterable[Global___Explanation] | None = ...,
+        test: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanations", b"explanations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanations", b"explanations", "test", b"test"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

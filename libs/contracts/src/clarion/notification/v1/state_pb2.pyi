@@ -205,6 +205,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """suppressed: quiet hours or a cap would have held it past its deadline; the gate record says which."""
     REASON_COUNTRY_NOT_ALLOWED: _Reason.ValueType  # 19
     """The app may not send SMS to numbers of this country."""
+    REASON_NOT_YET_DUE: _Reason.ValueType  # 20
+    """deferred: its recipient's clock has not come to its local due time, or its send window is closed there."""
     REASON_REFUSED: _Reason.ValueType  # 40
     """failed: the provider refused the request for good."""
     REASON_ADDRESS_DEAD: _Reason.ValueType  # 41
@@ -277,6 +279,8 @@ REASON_DEFERRED_TOO_LONG: Reason.ValueType  # 18
 """suppressed: quiet hours or a cap would have held it past its deadline; the gate record says which."""
 REASON_COUNTRY_NOT_ALLOWED: Reason.ValueType  # 19
 """The app may not send SMS to numbers of this country."""
+REASON_NOT_YET_DUE: Reason.ValueType  # 20
+"""deferred: its recipient's clock has not come to its local due time, or its send window is closed there."""
 REASON_REFUSED: Reason.ValueType  # 40
 """failed: the provider refused the request for good."""
 REASON_ADDRESS_DEAD: Reason.ValueType  # 41

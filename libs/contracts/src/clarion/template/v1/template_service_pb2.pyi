@@ -790,16 +790,61 @@ class ArchiveTemplateResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    USED_BY_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """There are more than are named."""
+    @_builtins.property
+    def used_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___TemplateUse]:
+        """Schedules that have not ended and broadcasts that run, wait or are paused, which use the template: at most 100, schedules
+        first.
+        """
+
     def __init__(
         self,
+        *,
+        used_by: _abc.Iterable[Global___TemplateUse] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "used_by", b"used_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ArchiveTemplateResponse: _TypeAlias = ArchiveTemplateResponse  # noqa: Y015
+
+@_typing.final
+class TemplateUse(_message.Message):
+    """What uses a template."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    BROADCAST_ID_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    schedule: _builtins.str
+    """Name of a schedule of the app."""
+    broadcast_id: _builtins.str
+    """UUID of a broadcast of the app."""
+    paused: _builtins.bool
+    """It is paused."""
+    def __init__(
+        self,
+        *,
+        schedule: _builtins.str = ...,
+        broadcast_id: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["broadcast_id", b"broadcast_id", "schedule", b"schedule", "user", b"user"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broadcast_id", b"broadcast_id", "paused", b"paused", "schedule", b"schedule", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["schedule", "broadcast_id"]  # noqa: Y015
+    _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
+
+Global___TemplateUse: _TypeAlias = TemplateUse  # noqa: Y015
 
 @_typing.final
 class PutPartialRequest(_message.Message):

@@ -135,7 +135,8 @@ class TemplateServiceServicer:
 
     def ArchiveTemplate(self, request, context):
         """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
-        accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+        accepted before, schedules and broadcasts included, still renders: the answer names them. Idempotent.
+        Errors: TEMPLATE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +173,7 @@ class TemplateServiceServicer:
 
     def PreviewTemplate(self, request, context):
         """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
-        type).
+        type, a zone that is none).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

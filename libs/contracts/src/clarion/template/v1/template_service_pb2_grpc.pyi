@@ -48,7 +48,8 @@ class TemplateServiceStub:
     """Lists the versions of a template, newest first, with who stored and published them. Errors: TEMPLATE_NOT_FOUND."""
     ArchiveTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.ArchiveTemplateRequest, _template_service_pb2.ArchiveTemplateResponse]
     """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
-    accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+    accepted before, schedules and broadcasts included, still renders: the answer names them. Idempotent.
+    Errors: TEMPLATE_NOT_FOUND.
     """
     LintTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.LintTemplateRequest, _template_service_pb2.LintTemplateResponse]
     """Checks a template as PutTemplate does, without storing it. Errors: as PutTemplate."""
@@ -62,7 +63,7 @@ class TemplateServiceStub:
     """Lists the app's partials by name."""
     PreviewTemplate: _grpc.UnaryUnaryMultiCallable[_template_service_pb2.PreviewTemplateRequest, _template_service_pb2.PreviewTemplateResponse]
     """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
-    type).
+    type, a zone that is none).
     """
 
 @_typing.type_check_only
@@ -85,7 +86,8 @@ class TemplateServiceAsyncStub(TemplateServiceStub):
     """Lists the versions of a template, newest first, with who stored and published them. Errors: TEMPLATE_NOT_FOUND."""
     ArchiveTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.ArchiveTemplateRequest, _template_service_pb2.ArchiveTemplateResponse]  # type: ignore[assignment]
     """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
-    accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+    accepted before, schedules and broadcasts included, still renders: the answer names them. Idempotent.
+    Errors: TEMPLATE_NOT_FOUND.
     """
     LintTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.LintTemplateRequest, _template_service_pb2.LintTemplateResponse]  # type: ignore[assignment]
     """Checks a template as PutTemplate does, without storing it. Errors: as PutTemplate."""
@@ -99,7 +101,7 @@ class TemplateServiceAsyncStub(TemplateServiceStub):
     """Lists the app's partials by name."""
     PreviewTemplate: _aio.UnaryUnaryMultiCallable[_template_service_pb2.PreviewTemplateRequest, _template_service_pb2.PreviewTemplateResponse]  # type: ignore[assignment]
     """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
-    type).
+    type, a zone that is none).
     """
 
 class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -155,7 +157,8 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_template_service_pb2.ArchiveTemplateResponse, _abc.Awaitable[_template_service_pb2.ArchiveTemplateResponse]]:
         """Archives a template or brings it back. New notifications with an archived one are refused with TEMPLATE_NOT_FOUND; what was
-        accepted before, schedules and broadcasts included, still renders. Idempotent. Errors: TEMPLATE_NOT_FOUND.
+        accepted before, schedules and broadcasts included, still renders: the answer names them. Idempotent.
+        Errors: TEMPLATE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -199,7 +202,7 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_template_service_pb2.PreviewTemplateResponse, _abc.Awaitable[_template_service_pb2.PreviewTemplateResponse]]:
         """Renders without sending. Errors: TEMPLATE_NOT_FOUND, LOCALE_NOT_FOUND, MISSING_VARIABLE, INVALID_FIELD (a value of the wrong
-        type).
+        type, a zone that is none).
         """
 
 def add_TemplateServiceServicer_to_server(servicer: TemplateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -36,15 +36,15 @@ class _StatsDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StatsD
     STATS_DIMENSION_CATEGORY: _StatsDimension.ValueType  # 2
     """The category."""
     STATS_DIMENSION_TEMPLATE_VERSION: _StatsDimension.ValueType  # 3
-    """The version of the template. Versions count within their template: together with the category this tells templates apart
-    where a category has one.
-    """
+    """The version of the template. Versions count within their template: group by TEMPLATE, too, to tell those apart."""
     STATS_DIMENSION_CHANNEL: _StatsDimension.ValueType  # 4
     """The channel."""
     STATS_DIMENSION_PROVIDER: _StatsDimension.ValueType  # 5
     """The provider account."""
     STATS_DIMENSION_COUNTRY: _StatsDimension.ValueType  # 6
     """The recipient's country, where it is known (SMS, and mail with a recipient's country)."""
+    STATS_DIMENSION_TEMPLATE: _StatsDimension.ValueType  # 7
+    """The template."""
 
 class StatsDimension(_StatsDimension, metaclass=_StatsDimensionEnumTypeWrapper):
     """What counts may be grouped by."""
@@ -56,15 +56,15 @@ STATS_DIMENSION_APP: StatsDimension.ValueType  # 1
 STATS_DIMENSION_CATEGORY: StatsDimension.ValueType  # 2
 """The category."""
 STATS_DIMENSION_TEMPLATE_VERSION: StatsDimension.ValueType  # 3
-"""The version of the template. Versions count within their template: together with the category this tells templates apart
-where a category has one.
-"""
+"""The version of the template. Versions count within their template: group by TEMPLATE, too, to tell those apart."""
 STATS_DIMENSION_CHANNEL: StatsDimension.ValueType  # 4
 """The channel."""
 STATS_DIMENSION_PROVIDER: StatsDimension.ValueType  # 5
 """The provider account."""
 STATS_DIMENSION_COUNTRY: StatsDimension.ValueType  # 6
 """The recipient's country, where it is known (SMS, and mail with a recipient's country)."""
+STATS_DIMENSION_TEMPLATE: StatsDimension.ValueType  # 7
+"""The template."""
 Global___StatsDimension: _TypeAlias = StatsDimension  # noqa: Y015
 
 class _StatsBucket:
@@ -103,12 +103,12 @@ class StatsRequest(_message.Message):
     BUCKET_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     bucket: Global___StatsBucket.ValueType
-    """Rows by time. Default: none. HOUR: not for template versions and countries together."""
+    """Rows by time. Default: none. HOUR: not for templates (or their versions) and countries together."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Accepted, or come due, at or after; widened to the whole hour, or to the whole UTC day where counts by hour are not kept: before
-        35 days ago, and of template versions by country. Default: 24 hours before `until`. At most 400 days before it; 31 days where
-        `bucket` is HOUR, 7 with template versions or countries, whether grouped by or filtered.
+        35 days ago, and of templates by country. Default: 24 hours before `until`. At most 400 days before it; 31 days where
+        `bucket` is HOUR, 7 with templates, their versions or countries, whether grouped by or filtered.
         """
 
     @_builtins.property
@@ -154,6 +154,7 @@ class StatsFilter(_message.Message):
     CHANNELS_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
     COUNTRIES_FIELD_NUMBER: _builtins.int
+    TEMPLATES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Apps by name; "*": all. Default: the calling app. Others than it need the scope admin."""
@@ -178,6 +179,10 @@ class StatsFilter(_message.Message):
     def countries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Countries, ISO 3166-1 alpha-2 in capitals; "-": not known."""
 
+    @_builtins.property
+    def templates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Templates by name, "-": none, or not known; one that nothing was sent with counts nothing."""
+
     def __init__(
         self,
         *,
@@ -187,10 +192,11 @@ class StatsFilter(_message.Message):
         channels: _abc.Iterable[_channel_pb2.Channel.ValueType] | None = ...,
         providers: _abc.Iterable[_builtins.str] | None = ...,
         countries: _abc.Iterable[_builtins.str] | None = ...,
+        templates: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "categories", b"categories", "channels", b"channels", "countries", b"countries", "providers", b"providers", "template_versions", b"template_versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "categories", b"categories", "channels", b"channels", "countries", b"countries", "providers", b"providers", "template_versions", b"template_versions", "templates", b"templates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,6 +270,7 @@ class StatsRow(_message.Message):
     COUNTS_FIELD_NUMBER: _builtins.int
     RATES_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     """The app, by name."""
     category: _builtins.str
@@ -276,6 +283,8 @@ class StatsRow(_message.Message):
     """The provider account, by name; empty: in flight, or ended before one was chosen."""
     country: _builtins.str
     """The recipient's country; empty: not known."""
+    template: _builtins.str
+    """The template, by name; empty: none, or not known: planned before names were kept, or opened after its delivery was pruned."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
         """Start of the hour or UTC day in which notifications were accepted or came due, where `bucket` is set."""
@@ -305,10 +314,11 @@ class StatsRow(_message.Message):
         counts: Global___StatsCounts | None = ...,
         rates: Global___StatsRates | None = ...,
         reasons: _abc.Iterable[Global___StatsReason] | None = ...,
+        template: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "rates", b"rates", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "category", b"category", "channel", b"channel", "country", b"country", "counts", b"counts", "provider", b"provider", "rates", b"rates", "reasons", b"reasons", "start", b"start", "template_version", b"template_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "category", b"category", "channel", b"channel", "country", b"country", "counts", b"counts", "provider", b"provider", "rates", b"rates", "reasons", b"reasons", "start", b"start", "template", b"template", "template_version", b"template_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

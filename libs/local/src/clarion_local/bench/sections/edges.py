@@ -1,11 +1,12 @@
 """What daemons ask each other for every batch, and what readers ask the tracker: calls of one at a time, and pixels."""
 
 import asyncio
+import itertools
 import json
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,7 @@ BATCH = 500
 _CALL_SECONDS = 10.0
 _HTTP_TIMEOUT = timedelta(seconds=10)
 _READERS = 32
+_TELLERS = 128
 _READER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Safari/537.36"
 _MESSAGE_BYTES = 64 << 20
 _CLICK = re.compile(r'href="(https?://[^"]+/c/[^"]+)"')
@@ -51,7 +53,7 @@ RequestT = TypeVar("RequestT")
 
 
 async def edges(context: Context, world: World) -> dict[str, object]:
-    """Resolve, Render and Acquire of 500; pixels and clicks."""
+    """Resolve, Render and Acquire of 500; pixels, clicks and app events."""
     draw = random.Random(_SEED)
     return {
         "resolve_500": await _resolve(context, world, draw),
@@ -146,7 +148,22 @@ async def _tracker(context: Context, world: World) -> dict[str, object]:
         + ".gif"
         for sent in closing.deliveries
     ]
-    return {"pixels": await _read(world, pixels), "clicks": await _read(world, await _clicks(context, world))}
+    return {
+        "pixels": await _read(world, pixels),
+        "clicks": await _read(world, await _clicks(context, world)),
+        "app_events": await _read(world, *await _app_events(context, world, key, category), callers=_TELLERS),
+    }
+
+
+async def _app_events(context: Context, world: World, key: bytes, category: int) -> tuple[list[str], Sequence[bytes]]:
+    """A call for each of some pushes that were really sent, with one event, as apps tell them: the hardest way to send many."""
+    closing = await context.sent(world, "told", context.sizes.pixels, channels=(Channel.IOS,))
+    bodies = [
+        json.dumps({"events": [{"token": links.sign_event(key, push), "id": "bench", "type": "opened"}]}).encode()
+        for sent in closing.deliveries
+        for push in (links.OpenLink(world.app_id, UUID(sent.delivery_id), category, 1, "", LinkChannel.IOS),)
+    ]
+    return [f"{world.stack.endpoints.tracker_url}/v1/events"] * len(bodies), bodies
 
 
 async def _clicks(context: Context, world: World) -> list[str]:
@@ -184,18 +201,26 @@ async def _clicks(context: Context, world: World) -> list[str]:
     return found
 
 
-async def _read(world: World, urls: list[str]) -> dict[str, object] | None:
+async def _read(
+    world: World, urls: list[str], bodies: Sequence[bytes] = (), *, callers: int = _READERS
+) -> dict[str, object] | None:
+    """GET, or POST where there are bodies."""
     if not urls:
         return None
     took: list[float] = []
     bad = 0
-    left = iter(urls)
+    left = zip(urls, bodies or itertools.repeat(b""), strict=False)
 
     async def reader(client: Client) -> None:
         nonlocal bad
-        for url in left:
+        for url, body in left:
+            asked = (
+                client.post(url).body_bytes(body).header("content-type", "application/json")
+                if body
+                else client.get(url)
+            )
             began = time.perf_counter()
-            answer = await client.get(url).header("user-agent", _READER).build().send()
+            answer = await asked.header("user-agent", _READER).build().send()
             await answer.bytes()
             took.append((time.perf_counter() - began) * 1_000.0)
             bad += answer.status not in (200, 302, 303, 307)
@@ -203,7 +228,7 @@ async def _read(world: World, urls: list[str]) -> dict[str, object] | None:
     async with meter.metered(world) as cost, http_client(world.practice.ca_file) as client:
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
-            for _ in range(_READERS):
+            for _ in range(callers):
                 group.create_task(reader(client))
         seconds = time.perf_counter() - began
     return {

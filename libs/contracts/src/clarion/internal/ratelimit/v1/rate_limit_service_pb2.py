@@ -26,7 +26,7 @@ from clarion.options.v1 import options_pb2 as clarion_dot_options_dot_v1_dot_opt
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6clarion/internal/ratelimit/v1/rate_limit_service.proto\x12\x1d\x63larion.internal.ratelimit.v1\x1a clarion/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\"D\n\x0e\x41\x63quireRequest\x12\x32\n\x05items\x18\x01 \x03(\x0b\x32#.clarion.internal.ratelimit.v1.Item\"X\n\x04Item\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x34\n\x06limits\x18\x03 \x03(\x0b\x32$.clarion.internal.ratelimit.v1.Limit\"\x9a\x01\n\x05Limit\x12\x0b\n\x03key\x18\x01 \x01(\t\x12;\n\talgorithm\x18\x02 \x01(\x0e\x32(.clarion.internal.ratelimit.v1.Algorithm\x12\r\n\x05limit\x18\x03 \x01(\r\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x62urst\x18\x05 \x01(\r\"G\n\x0f\x41\x63quireResponse\x12\x34\n\x06grants\x18\x01 \x03(\x0b\x32$.clarion.internal.ratelimit.v1.Grant\"\x84\x01\n\x05Grant\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\x14\n\x0c\x63losed_limit\x18\x02 \x01(\r\x12.\n\x0bretry_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tremaining\x18\x04 \x01(\r\x12\x11\n\tunchecked\x18\x05 \x01(\x08\"A\n\x0bPeekRequest\x12\x32\n\x05items\x18\x01 \x03(\x0b\x32#.clarion.internal.ratelimit.v1.Item\"D\n\x0cPeekResponse\x12\x34\n\x06grants\x18\x01 \x03(\x0b\x32$.clarion.internal.ratelimit.v1.Grant*P\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LGORITHM_WINDOW\x10\x01\x12\x12\n\x0e\x41LGORITHM_GCRA\x10\x02\x32\xef\x01\n\x10RateLimitService\x12h\n\x07\x41\x63quire\x12-.clarion.internal.ratelimit.v1.AcquireRequest\x1a..clarion.internal.ratelimit.v1.AcquireResponse\x12_\n\x04Peek\x12*.clarion.internal.ratelimit.v1.PeekRequest\x1a+.clarion.internal.ratelimit.v1.PeekResponse\x1a\x10\xb2\xbb\x18\x0crate_limiterb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n6clarion/internal/ratelimit/v1/rate_limit_service.proto\x12\x1d\x63larion.internal.ratelimit.v1\x1a clarion/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\"D\n\x0e\x41\x63quireRequest\x12\x32\n\x05items\x18\x01 \x03(\x0b\x32#.clarion.internal.ratelimit.v1.Item\"X\n\x04Item\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\x05\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x34\n\x06limits\x18\x03 \x03(\x0b\x32$.clarion.internal.ratelimit.v1.Limit\"\x9a\x01\n\x05Limit\x12\x0b\n\x03key\x18\x01 \x01(\t\x12;\n\talgorithm\x18\x02 \x01(\x0e\x32(.clarion.internal.ratelimit.v1.Algorithm\x12\r\n\x05limit\x18\x03 \x01(\r\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x62urst\x18\x05 \x01(\r\"G\n\x0f\x41\x63quireResponse\x12\x34\n\x06grants\x18\x01 \x03(\x0b\x32$.clarion.internal.ratelimit.v1.Grant\"\x9c\x01\n\x05Grant\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\x14\n\x0c\x63losed_limit\x18\x02 \x01(\r\x12.\n\x0bretry_after\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tremaining\x18\x04 \x01(\r\x12\x11\n\tunchecked\x18\x05 \x01(\x08\x12\x16\n\x0eremaining_each\x18\x06 \x03(\r\"A\n\x0bPeekRequest\x12\x32\n\x05items\x18\x01 \x03(\x0b\x32#.clarion.internal.ratelimit.v1.Item\"D\n\x0cPeekResponse\x12\x34\n\x06grants\x18\x01 \x03(\x0b\x32$.clarion.internal.ratelimit.v1.Grant*P\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LGORITHM_WINDOW\x10\x01\x12\x12\n\x0e\x41LGORITHM_GCRA\x10\x02\x32\xef\x01\n\x10RateLimitService\x12h\n\x07\x41\x63quire\x12-.clarion.internal.ratelimit.v1.AcquireRequest\x1a..clarion.internal.ratelimit.v1.AcquireResponse\x12_\n\x04Peek\x12*.clarion.internal.ratelimit.v1.PeekRequest\x1a+.clarion.internal.ratelimit.v1.PeekResponse\x1a\x10\xb2\xbb\x18\x0crate_limiterb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RATELIMITSERVICE']._loaded_options = None
   _globals['_RATELIMITSERVICE']._serialized_options = b'\262\273\030\014rate_limiter'
-  _globals['_ALGORITHM']._serialized_start=817
-  _globals['_ALGORITHM']._serialized_end=897
+  _globals['_ALGORITHM']._serialized_start=841
+  _globals['_ALGORITHM']._serialized_end=921
   _globals['_ACQUIREREQUEST']._serialized_start=155
   _globals['_ACQUIREREQUEST']._serialized_end=223
   _globals['_ITEM']._serialized_start=225
@@ -46,11 +46,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACQUIRERESPONSE']._serialized_start=472
   _globals['_ACQUIRERESPONSE']._serialized_end=543
   _globals['_GRANT']._serialized_start=546
-  _globals['_GRANT']._serialized_end=678
-  _globals['_PEEKREQUEST']._serialized_start=680
-  _globals['_PEEKREQUEST']._serialized_end=745
-  _globals['_PEEKRESPONSE']._serialized_start=747
-  _globals['_PEEKRESPONSE']._serialized_end=815
-  _globals['_RATELIMITSERVICE']._serialized_start=900
-  _globals['_RATELIMITSERVICE']._serialized_end=1139
+  _globals['_GRANT']._serialized_end=702
+  _globals['_PEEKREQUEST']._serialized_start=704
+  _globals['_PEEKREQUEST']._serialized_end=769
+  _globals['_PEEKRESPONSE']._serialized_start=771
+  _globals['_PEEKRESPONSE']._serialized_end=839
+  _globals['_RATELIMITSERVICE']._serialized_start=924
+  _globals['_RATELIMITSERVICE']._serialized_end=1163
 # @@protoc_insertion_point(module_scope)

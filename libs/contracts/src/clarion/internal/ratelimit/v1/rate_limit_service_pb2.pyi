@@ -175,6 +175,7 @@ class Grant(_message.Message):
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
     UNCHECKED_FIELD_NUMBER: _builtins.int
+    REMAINING_EACH_FIELD_NUMBER: _builtins.int
     allowed: _builtins.bool
     """Whether it may go."""
     closed_limit: _builtins.int
@@ -187,6 +188,10 @@ class Grant(_message.Message):
     def retry_after(self) -> _duration_pb2.Duration:
         """When that limit may be open again."""
 
+    @_builtins.property
+    def remaining_each(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What is left of each limit, in their order; empty where one is closed."""
+
     def __init__(
         self,
         *,
@@ -195,10 +200,11 @@ class Grant(_message.Message):
         retry_after: _duration_pb2.Duration | None = ...,
         remaining: _builtins.int = ...,
         unchecked: _builtins.bool = ...,
+        remaining_each: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "closed_limit", b"closed_limit", "remaining", b"remaining", "retry_after", b"retry_after", "unchecked", b"unchecked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "closed_limit", b"closed_limit", "remaining", b"remaining", "remaining_each", b"remaining_each", "retry_after", b"retry_after", "unchecked", b"unchecked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
