@@ -105,7 +105,7 @@ lock: ## Resolve requirements.lock anew from every pyproject.toml (names, versio
 jaeger: $(READY) ## Build the Jaeger that a test reads traces from (needs a Go toolchain; two minutes of CPU).
 	@$(BIN)/python -m tests.peers.jaeger.build
 
-ci: lint types drift audit-deps helm image jaeger test chaos-smoke ## What must pass before a change lands.
+ci: lint types drift audit-deps helm image jaeger test chaos-smoke bench-smoke ## What must pass before a change lands.
 
 clean: ## Remove the environment and everything built.
 	rm -rf $(VENV) build

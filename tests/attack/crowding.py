@@ -28,11 +28,11 @@ BOMB_BYTES = {Size.SHORT: 8 << 20, Size.FULL: 64 << 20}
 BOMBS = {Size.SHORT: 2, Size.FULL: 20}
 OVERSIZE_BYTES = 8 << 20
 IDLE_CONNECTIONS = {Size.SHORT: 100, Size.FULL: 2_000}
-IDLE_STREAMS = {Size.SHORT: 200, Size.FULL: 2_000}
+IDLE_STREAMS = {Size.SHORT: 200, Size.FULL: 10_000}
 STREAMS_A_CHANNEL = 100
 SERVED = 20
 PATIENCE = timedelta(seconds=60)
-MOST_GROWTH_BYTES = 100 << 20
+MOST_GROWTH_BYTES = 200 << 20
 """By which the gateway may grow under all of it."""
 _REFUSED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 _OWN_CONNECTION: tuple[str, int | str] = ("grpc.use_local_subchannel_pool", 1)

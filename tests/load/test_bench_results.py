@@ -118,6 +118,27 @@ def test_blocks_are_written_anew_and_nothing_else_is_touched() -> None:
     assert tables.filled(filled, _results().document()) == filled
 
 
+def test_a_second_run_stands_beside_the_first_with_how_far_apart_they_are() -> None:
+    again = _results()
+    again.sections["growth"] = {"ratio": 1.1}
+
+    filled = tables.filled("<!-- bench: performance -->\n<!-- /bench -->", _results().document(), again.document())
+
+    assert "| CPU a delivery, 10 million rows against none | ≤ 1.10 | 1.05 | 1.1 | 5% |" in filled
+    assert "| urgent to provider beside a flood, p99 | ≤ 100 ms | - | - | - |" in filled
+
+
+def test_two_runs_agree_within_their_share_and_not_where_one_lacks_a_figure() -> None:
+    first, near, far = _results(), _results(), _results()
+    near.sections["growth"] = {"ratio": 1.05 * 0.86}
+    far.sections["growth"] = {"ratio": 1.05 * 0.84}
+    del far.sections["stages"]
+
+    assert tables.disagreements(first.document(), near.document()) == {}
+    apart = tables.disagreements(first.document(), far.document())
+    assert apart == {"accept_batch_per_s": None, "accept_unary_per_s": None, "growth_ratio_10m": pytest.approx(0.16)}
+
+
 @pytest.mark.parametrize("name", list(tables.BLOCKS))
 def test_every_block_can_be_written_of_a_whole_run_and_of_an_empty_one(name: str) -> None:
     empty = Results("smoke", datetime(2026, 1, 2, tzinfo=UTC), {})

@@ -15,34 +15,20 @@ from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority
 from clarion_ledger.app_labels import AppLabels
 from clarion_ledger.config import ConfigCache, Snapshot
-from clarion_ledger.dispatching import Claimed
+
+from .claimed_sample import CLAIMED as SAMPLE
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 TRACE = "00-0000000000000000000000000000000a-00000000000000aa-01"
 ACCEPTED_MS = int(NOW.timestamp() * 1_000) - 7_000
-CLAIMED = Claimed(
-    delivery_id=UUID(int=1),
+CLAIMED = replace(
+    SAMPLE,
     notification_id=UUID(int=ACCEPTED_MS << 80 | 7 << 76 | 2 << 62),
-    recipient_ref=UUID(int=3),
-    address_id=UUID(int=4),
-    app_id=1,
-    lane_id=7,
-    category_id=1,
-    lease_gen=1,
     priority=Priority.URGENT,
-    attempt=1,
-    max_attempts=3,
-    at_most_once=False,
-    ambiguous=False,
-    expired=False,
-    changed=False,
     planned_at=NOW - timedelta(seconds=2),
     claimed_at=NOW,
     expire_at=NOW,
-    collapse_key="",
     traceparent=TRACE,
-    address=b"",
-    content=b"",
 )
 
 

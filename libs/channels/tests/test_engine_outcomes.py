@@ -270,13 +270,57 @@ async def test_urgent_deliveries_are_claimed_where_bulk_fills_the_dispatcher(
         assert not waiting.done()
         assert (await b.states(urgent), (await b.states(bulk)).count(DeliveryState.LEASED)) == (
             [DeliveryState.LEASED],
-            8,
+            2,
         )
 
         paused.go.set()
         assert await waiting is Verdict.ACK
         await b.settled()
         assert await b.states(bulk + urgent) == [DeliveryState.SENT] * 10
+
+
+async def test_normal_delivery_reaches_its_provider_past_a_flood_of_bulk(
+    database: Database, app: App, telemetry: Telemetry
+) -> None:
+    async with bench(database, app, telemetry, capacity=400, most_open=200) as b:
+        b.factory.behaviour = paused = Paused()
+        lane_id = await b.lane()
+        bulk = await b.deliveries(lane_id, 500, priority=Priority.BULK)
+        normal = await b.deliveries(lane_id)
+        flood = asyncio.create_task(b.hand_over(bulk, Priority.BULK))
+        await paused.reached.wait()
+
+        await b.hand_over(normal)
+        for _ in range(2):
+            await paused.calls.acquire()
+
+        assert not flood.done()
+        assert [message.delivery_id for message in b.factory.sent[100:]] == normal
+        paused.go.set()
+        assert await flood is Verdict.ACK
+        await b.settled()
+        assert set(await b.states(bulk + normal)) == {DeliveryState.SENT}
+
+
+async def test_bulk_leaves_a_part_of_the_provider_to_others(database: Database, app: App, telemetry: Telemetry) -> None:
+    async with bench(database, app, telemetry) as b:
+        b.factory.max_in_flight = 10
+        b.factory.behaviour = paused = Paused()
+        lane_id = await b.lane()
+        bulk = await b.deliveries(lane_id, 30, priority=Priority.BULK)
+        normal = await b.deliveries(lane_id, 3)
+        await b.hand_over(bulk, Priority.BULK)
+        for _ in range(4):
+            await paused.calls.acquire()
+
+        await b.hand_over(normal)
+        await paused.calls.acquire()
+
+        assert len(b.factory.sent) == 8 + 3
+        assert {message.delivery_id for message in b.factory.sent[8:]} == set(normal)
+        paused.go.set()
+        await b.settled()
+        assert set(await b.states(bulk + normal)) == {DeliveryState.SENT}
 
 
 async def test_busy_lane_leaves_room_for_others(database: Database, app: App, telemetry: Telemetry) -> None:

@@ -221,4 +221,4 @@ async def test_urgent_delivery_finds_room_in_a_lane_that_bulk_fills(
         await b.settled()
 
         assert await b.states(urgent) == [SENT]
-        assert (await b.states(bulk)).count(SENT) == LEAST - 1
+        assert (await b.states(bulk)).count(SENT) == LEAST // 2

@@ -1,8 +1,7 @@
 """Records of deliveries that no provider was asked for, and a peer's words as they are stored."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -20,34 +19,12 @@ from clarion_channels.engine.outcomes import (
     unreadable,
 )
 from clarion_channels.outcome import Outcome, Result
-from clarion_kit.vocabulary import DeliveryState, Priority, Reason
-from clarion_ledger.dispatching import Claimed, Record
+from clarion_kit.vocabulary import DeliveryState, Reason
+from clarion_ledger.dispatching import Record
 
-NOW = datetime(2026, 11, 22, tzinfo=UTC)
-CLAIMED = Claimed(
-    delivery_id=UUID(int=1),
-    notification_id=UUID(int=2),
-    recipient_ref=UUID(int=3),
-    address_id=UUID(int=4),
-    app_id=1,
-    lane_id=7,
-    category_id=1,
-    lease_gen=1,
-    priority=Priority.NORMAL,
-    attempt=2,
-    max_attempts=3,
-    at_most_once=False,
-    ambiguous=False,
-    expired=False,
-    changed=False,
-    planned_at=NOW,
-    claimed_at=NOW,
-    expire_at=NOW,
-    collapse_key="",
-    traceparent="",
-    address=b"",
-    content=b"",
-)
+from .claimed_sample import CLAIMED as SAMPLE
+
+CLAIMED = replace(SAMPLE, attempt=2)
 REST = timedelta(seconds=9)
 
 

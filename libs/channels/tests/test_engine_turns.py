@@ -63,3 +63,30 @@ def test_nothing_is_known_of_the_rate_before_the_first_second() -> None:
     turns.answered(100.5)
 
     assert turns.per_second == 0.0
+
+
+def test_lane_that_runs_dry_while_some_wait_gets_its_next_sooner_and_faster() -> None:
+    turns = Turns()
+    for number in range(201):
+        turns.answered(100.0 + number / 100)
+    rate = turns.per_second
+    for _ in range(1_000):
+        turns.next(102.0, rate)
+
+    for _ in range(100):
+        turns.hasten(102.0)
+    rests = [turns.next(102.0, turns.per_second).total_seconds() for _ in range(2)]
+
+    assert turns.per_second == pytest.approx(2 * rate)
+    assert rests == pytest.approx([0.2 + 0.5 / rate, 0.2 + 1 / rate])
+
+
+def test_lane_that_has_little_to_do_and_nobody_waiting_keeps_its_rate() -> None:
+    turns = Turns()
+    for number in range(201):
+        turns.answered(100.0 + number / 100)
+    rate = turns.per_second
+
+    turns.hasten(102.0)
+
+    assert turns.per_second == rate

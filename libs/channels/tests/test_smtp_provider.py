@@ -346,6 +346,102 @@ async def test_refusals_leave_the_connection_fit_for_the_next_mail(tls: Tls) -> 
     assert len(mailbox.peers) == 1
 
 
+async def greet_pipelining(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mx.example.com\r\n")
+    await reader.readline()
+    writer.write(b"250-mx.example.com\r\n250 PIPELINING\r\n")
+
+
+async def offered(reader: asyncio.StreamReader) -> list[str]:
+    """The commands of one mail up to DATA, none of which has been answered."""
+    commands = (await reader.readuntil(b"DATA\r\n")).decode().splitlines()
+    return [command.partition(":")[0] for command in commands]
+
+
+async def test_server_that_offers_pipelining_hears_a_whole_envelope_before_it_answers(tls: Tls) -> None:
+    heard: list[list[str]] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet_pipelining(reader, writer)
+        for number in range(2):
+            heard.append(await offered(reader))
+            writer.write(b"250 2.1.0 ok\r\n250-2.1.5 ok\r\n250 2.1.5 really\r\n354 go on\r\n")
+            await reader.readuntil(b"\r\n.\r\n")
+            writer.write(f"250 2.0.0 taken {number}\r\n".encode())
+        await reader.read()
+
+    async with (
+        scripted_server(tls, [script]) as port,
+        connected(port, tls, security="tls", pool_size=1) as provider,
+    ):
+        results = await send(provider, message(), message())
+    assert [result.provider_message_id for result in results] == ["taken 0", "taken 1"]
+    assert heard == [["MAIL FROM", "RCPT TO", "DATA"]] * 2
+
+
+@pytest.mark.parametrize("waits_for_content", [False, True])
+async def test_mail_refused_amid_pipelined_commands_leaves_the_connection_fit(
+    tls: Tls, waits_for_content: bool
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet_pipelining(reader, writer)
+        await offered(reader)
+        writer.write(b"250 2.1.0 ok\r\n550 5.1.1 no such user\r\n")
+        if waits_for_content:
+            writer.write(b"354 go on\r\n")
+            assert await reader.readline() == b".\r\n"
+        writer.write(b"554 5.5.1 no valid recipients\r\n")
+        assert await offered(reader) == ["RSET", "MAIL FROM", "RCPT TO", "DATA"]
+        writer.write(b"250 ok\r\n250 ok\r\n250 ok\r\n354 go on\r\n")
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 2.0.0 taken\r\n")
+        await reader.read()
+
+    async with (
+        scripted_server(tls, [script]) as port,
+        connected(port, tls, security="tls", pool_size=1) as provider,
+    ):
+        results = await send(provider, message("gone@example.org"), message())
+    assert [(result.outcome, result.code) for result in results] == [
+        (Outcome.DEAD, "550:5.1.1"),
+        (Outcome.ACCEPTED, "250"),
+    ]
+
+
+async def test_refusal_counts_although_the_server_left_before_it_answered_the_rest(tls: Tls) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet_pipelining(reader, writer)
+        await offered(reader)
+        writer.write(b"550 5.1.1 no such user\r\n")
+        await writer.drain()
+
+    async with scripted_server(tls, [script]) as port, connected(port, tls, security="tls") as provider:
+        [result] = await send(provider, message())
+    assert (result.outcome, result.code) == (Outcome.DEAD, "550:5.1.1")
+
+
+async def test_reply_that_nobody_asked_for_decides_on_no_mail(tls: Tls) -> None:
+    async def says_too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet_pipelining(reader, writer)
+        await offered(reader)
+        writer.write(b"250 ok\r\n250 ok\r\n354 go on\r\n")
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 2.0.0 taken\r\n250 2.0.0 and the next one too\r\n")
+        await reader.read()
+
+    async def takes_another(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        await take_one_mail(reader, writer)
+        await reader.read()
+
+    async with (
+        scripted_server(tls, [says_too_much, takes_another]) as port,
+        connected(port, tls, security="tls", pool_size=1) as provider,
+    ):
+        results = await send(provider, message(), message())
+    assert [result.provider_message_id for result in results] == ["taken", "taken"]
+
+
 async def test_wrong_password_stops_the_lane(tls: Tls) -> None:
     async with (
         mail_server(tls, Mailbox()) as port,
@@ -527,6 +623,8 @@ async def test_a_missing_ca_file_is_named(tls: Tls) -> None:
 @pytest.mark.parametrize(
     "scenario",
     [
+        test_server_that_offers_pipelining_hears_a_whole_envelope_before_it_answers,
+        test_reply_that_nobody_asked_for_decides_on_no_mail,
         test_connection_lost_after_the_content_leaves_it_unknown,
         test_no_reply_after_the_content_leaves_it_unknown,
         test_cancellation_reports_what_was_written_as_unknown_and_the_rest_as_retry,

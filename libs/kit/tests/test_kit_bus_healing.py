@@ -22,7 +22,9 @@ async def pause(bus: JetStreamBus, subjects: Subjects) -> None:
 
 async def taken(bus: JetStreamBus) -> int:
     """Messages that a reader gets at once."""
-    subscription = await bus._bind(PLAN)
+    subscription = await bus._jetstream.pull_subscribe_bind(
+        durable=PLAN.name, stream=bus._subjects.stream_name(PLAN.stream)
+    )
     try:
         return len(await subscription.fetch(10, timeout=0.5))
     except TimeoutError:

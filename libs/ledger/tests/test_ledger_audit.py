@@ -6,7 +6,8 @@ import pytest
 
 from clarion_kit.vocabulary import DeliveryState, Reason
 from clarion_ledger.accept import accept
-from clarion_ledger.audit import CHECKS, Auditor, audit
+from clarion_ledger.audit import Auditor, audit
+from clarion_ledger.audit_checks import CHECKS
 from clarion_ledger.cancelling import cancel
 from clarion_ledger.db import Pool
 from clarion_ledger.digests import claim_due

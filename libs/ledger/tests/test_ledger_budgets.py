@@ -198,7 +198,7 @@ class Sms:
 async def sms(pool: Pool, app: App, *taken: Taken, digest: str = "") -> Sms:
     """Planned with what it took."""
     notification_id, [delivery_id] = await plan_resting(
-        pool, app, lambda source, lane_id: replace(resting(source, lane_id, Channel.SMS, digest=digest), taken=taken)
+        pool, app, lambda source, lane_id: resting(source, lane_id, Channel.SMS, digest=digest)._replace(taken=taken)
     )
     return Sms(notification_id, delivery_id, sum(one.segments for one in taken), taken[0].generation)
 
@@ -302,7 +302,7 @@ async def test_step_that_is_not_needed_gives_back_what_it_took(database: Databas
     def text(source: ToPlan, lane_id: int) -> PlannedDelivery:
         later = Rest(DeliveryState.WAITING, delay=timedelta(minutes=5))
         step = EscalationStep(1, 1, timedelta(minutes=5))
-        return replace(resting(source, lane_id, Channel.SMS, rest=later, escalation=step), taken=[taken])
+        return resting(source, lane_id, Channel.SMS, rest=later, escalation=step)._replace(taken=[taken])
 
     _, [first, _] = await plan_resting(database.pool, app, push, text)
     [claimed] = await claim(database.pool, [first], LEASE)

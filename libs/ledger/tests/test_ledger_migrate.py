@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from clarion_ledger import migrate
 
-STEPS = [f"{number:04}" for number in range(1, 26)]
+STEPS = [f"{number:04}" for number in range(1, 27)]
 
 
 @pytest_asyncio.fixture

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
@@ -51,6 +52,23 @@ def as_daemon(database: Database) -> As:
             yield connections
 
     return connected
+
+
+async def test_login_of_the_gateway_reads_what_is_its_callers_and_nothing_else(database: Database, app: App) -> None:
+    [notification], _ = await planned(database.pool, app)
+    login = f"login_{uuid4().hex}"
+    await database.pool.execute(f"CREATE ROLE {login} LOGIN PASSWORD '{login}' IN ROLE clarion_gateway")
+    try:
+        address = urlsplit(database.url)
+        url = urlunsplit(address._replace(netloc=f"{login}:{login}@{address.hostname}:{address.port}"))
+        async with pool(url, size=1, application="gateway") as connections:
+            found = await reading.whole(connections, app.app_id, notification)
+            assert found is not None
+            assert len(found.deliveries) == 1
+            assert await reading.whole(connections, app.app_id + 1, notification) is None
+            assert await connections.fetchval("SELECT current_user") == login
+    finally:
+        await database.pool.execute(f"DROP ROLE {login}")
 
 
 @pytest.mark.parametrize(

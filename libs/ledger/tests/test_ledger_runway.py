@@ -1,6 +1,10 @@
 """The runway: fresh rows go straight to the bus while their lane has room and nothing older of their app rests."""
 
-from clarion_kit.bus import JetStreamBus
+from collections import Counter
+
+from clarion_kit.bus import JetStreamBus, LaneDepth
+from clarion_kit.subjects import Lane, Stream
+from clarion_kit.vocabulary import Priority
 from clarion_ledger.accept import accept
 from clarion_ledger.runway import LEAST_ROOM, Runway
 from clarion_testkit.plugin import App, Database
@@ -29,6 +33,36 @@ async def test_messages_on_the_lane_take_its_room(database: Database, bus: JetSt
     await runway.refresh()
 
     assert runway.room(PLAN) == LEAST_ROOM - 2
+
+
+class CountingBus:
+    """Says that every lane is empty, and which were looked at."""
+
+    def __init__(self) -> None:
+        self.looked: list[Lane] = []
+
+    async def depth(self, lane: Lane) -> LaneDepth:
+        self.looked.append(lane)
+        return LaneDepth(0, 0, 0)
+
+
+async def test_lanes_at_rest_are_looked_at_in_turn_and_one_that_is_asked_for_at_once(database: Database) -> None:
+    lanes = [Lane(Stream.PLAN, priority) for priority in Priority]
+    bus = CountingBus()
+    runway = Runway(database.pool, bus, lanes)
+    await runway.refresh()
+    bus.looked.clear()
+
+    for _ in lanes:
+        await runway.refresh()
+    at_rest = list(bus.looked)
+    bus.looked.clear()
+    runway.room(lanes[0])
+    runway.close(lanes[1])
+    await runway.refresh()
+
+    assert Counter(at_rest) == Counter(lanes)
+    assert set(bus.looked) >= {lanes[0], lanes[1]}
 
 
 async def test_app_with_older_resting_rows_queues_behind_them(database: Database, bus: JetStreamBus, app: App) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -17,7 +17,8 @@ from clarion_kit.errors import DomainError, ErrorReason
 from clarion_kit.subjects import plan_lane, plan_lanes
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Priority
-from clarion_ledger.accept import Accepted, AcceptItem
+from clarion_ledger.accept import Accepted, AcceptItem, AcceptResult, accept
+from clarion_ledger.db import Pool
 from clarion_ledger.runway import Runway
 from clarion_testkit.depth import waiting
 from clarion_testkit.plugin import App, Database
@@ -66,6 +67,47 @@ async def test_sends_that_gathered_share_commits_up_to_the_batch(
 
     assert all(isinstance(result, Accepted) and result.fresh for [result] in results)
     assert commits(telemetry) == 3
+
+
+async def test_single_send_waits_for_no_commit_of_batches(
+    acceptor: Acceptor, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many batches another app handed in before, and however long the database takes for them."""
+    held = asyncio.Event()
+
+    async def slow_for_many(pool: Pool, items: Sequence[AcceptItem]) -> list[AcceptResult]:
+        if len(items) > 1:
+            await held.wait()
+        return await accept(pool, items)
+
+    monkeypatch.setattr("clarion_gateway.acceptor.accept", slow_for_many)
+    async with acceptor.running(), asyncio.timeout(10):
+        batches = [asyncio.create_task(acceptor.accept([item(app) for _ in range(60)])) for _ in range(4)]
+        await asyncio.sleep(0)
+        [sent] = await acceptor.accept([item(app)])
+        stored = [batch.done() for batch in batches]
+        held.set()
+        results = await asyncio.gather(*batches)
+
+    assert isinstance(sent, Accepted)
+    assert not any(stored)
+    assert all(isinstance(result, Accepted) for batch in results for result in batch)
+
+
+async def test_call_larger_than_a_commit_is_stored_in_several_and_answered_in_order(
+    acceptor: Acceptor, app: App, database: Database, telemetry: Telemetry
+) -> None:
+    items = [item(app) for _ in range(250)]
+
+    async with acceptor.running(), asyncio.timeout(10):
+        results = await acceptor.accept(items)
+
+    assert commits(telemetry) == 3
+    ids = [result.notification_id for result in results if isinstance(result, Accepted)]
+    rows = await database.pool.fetch("SELECT id, event_id FROM ledger.notification WHERE id = ANY ($1)", ids)
+    assert {row["id"]: row["event_id"] for row in rows} == {
+        id_: each.event_id for id_, each in zip(ids, items, strict=True)
+    }
 
 
 async def test_app_that_fills_its_share_of_the_queue_is_refused_and_keeps_what_waits(

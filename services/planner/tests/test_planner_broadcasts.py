@@ -328,7 +328,7 @@ async def test_local_time_defers_each_child_to_its_own_moment(
     zones = dict(zip((ref.bytes for ref in members), ("Asia/Seoul", "UTC"), strict=True))
 
     def answer(query: ResolveQuery) -> Recipient:
-        return replace(d.plant.preferences._usual(query), time_zone=zones[query.recipient_ref])
+        return d.plant.preferences._usual(query)._replace(time_zone=zones[query.recipient_ref])
 
     async with desk(database, app, bus, telemetry, members) as d:
         d.plant.preferences.answer = answer

@@ -1,7 +1,7 @@
 """The PLAN lanes on a real Postgres and NATS."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +27,7 @@ from clarion_planner.ports import ResolveQuery
 from clarion_testkit.depth import waiting
 from clarion_testkit.plugin import App, Database
 
-from .planner_samples import Plant, literal, plant, reference
+from .planner_samples import FakePreferences, Plant, address, literal, plant, reference
 
 IOS, SMS = Channel.IOS, Channel.SMS
 LANES = [Lane(Stream.DISPATCH, Priority.NORMAL, channel) for channel in (IOS, SMS)]
@@ -43,8 +43,8 @@ class Desk:
         planner = replace(plant, pool=own)
         self.consumer = PlanConsumer(own, bus, self.runway, planner.rules, telemetry)
 
-    async def plan(self, ids: list[UUID], link: str = "") -> Verdict:
-        return await self.consumer.handler(Priority.NORMAL)(Batch([id_.bytes for id_ in ids], link))
+    async def plan(self, ids: list[UUID], link: str = "", priority: Priority = Priority.NORMAL) -> Verdict:
+        return await self.consumer.handler(priority)(Batch([id_.bytes for id_ in ids], link))
 
     async def depth(self) -> list[int]:
         """Messages waiting for dispatchers of ios and sms."""
@@ -76,10 +76,18 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(database: Database, app: App, bus: JetStreamBus, telemetry: Telemetry) -> AsyncIterator[Desk]:
+async def desk(
+    database: Database,
+    app: App,
+    bus: JetStreamBus,
+    telemetry: Telemetry,
+    preferences: FakePreferences | None = None,
+) -> AsyncIterator[Desk]:
     """A consumer under the planner's own role, with a runway that has room."""
     async with pool(f"{database.url}?role=clarion_planner", size=6, application="test") as own:
-        made = Desk(await plant(database.pool, app), bus, telemetry, own)
+        planted = await plant(database.pool, app)
+        planted.preferences = preferences or planted.preferences
+        made = Desk(planted, bus, telemetry, own)
         await made.runway.refresh()
         yield made
 
@@ -205,7 +213,7 @@ async def test_one_plan_that_the_ledger_cannot_take_harms_no_other(
 
         def answer(query: ResolveQuery) -> Recipient:
             found = usual(query)
-            return replace(found, country="K\0") if query.recipient_ref == bad else found
+            return found._replace(country="K\0") if query.recipient_ref == bad else found
 
         d.plant.preferences.answer = answer
         ids = await d.plant.accept(*(literal(IOS, recipients=["bad" if n == 3 else f"r{n}"]) for n in range(8)))
@@ -244,6 +252,44 @@ async def test_sampled_trace_goes_on_in_the_ledger_and_unsampled_ones_cost_nothi
     assert onward is not None
     assert (onward.trace_id, onward.span_id) == (process.trace_id, process.span_id)
     assert rows[1]["traceparent"] is None
+
+
+class SlowPreferences(FakePreferences):
+    """Whoever is in `held` is looked up once its event is set; `looking` gets who is being looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[bytes, asyncio.Event] = {}
+        self.looking: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def resolve(self, queries: Sequence[ResolveQuery]) -> list[Recipient]:
+        for query in queries:
+            self.looking.put_nowait(query.recipient_ref)
+            await self.held[query.recipient_ref].wait()
+        return await super().resolve(queries)
+
+
+async def test_normal_one_passes_a_bulk_batch_that_is_being_planned(
+    database: Database, app: App, bus: JetStreamBus, telemetry: Telemetry
+) -> None:
+    preferences = SlowPreferences()
+    bulk, normal = (reference(app, recipient).bytes for recipient in ("bob", "ann"))
+    preferences.held = {bulk: asyncio.Event(), normal: asyncio.Event()}
+    async with desk(database, app, bus, telemetry, preferences) as d:
+        first = await d.plant.accept(literal(SMS, recipients=("bob",)))
+        second = await d.plant.accept(literal(SMS, recipients=("ann",)))
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(d.plan(first, priority=Priority.BULK))
+            assert await preferences.looking.get() == bulk
+            group.create_task(d.plan(second))
+            assert await preferences.looking.get() == normal
+            preferences.held[bulk].set()
+            preferences.held[normal].set()
+
+        # Charged once a batch has its recipients and its content.
+        charged = [charge.address_id for charge in d.plant.budgets.charged]
+        assert charged == [address(ref, SMS).address_id for ref in (normal, bulk)]
+        assert await d.waits(first + second) == 0
 
 
 async def test_rows_it_gives_to_the_pump_are_found_by_it(

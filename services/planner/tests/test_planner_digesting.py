@@ -1,6 +1,5 @@
 """Digest windows as a planner closes them."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -101,7 +100,7 @@ async def test_newest_goes_with_the_data_of_all(p: Plant) -> None:
 async def test_digest_tells_times_in_the_zone_its_recipient_has_at_the_end(p: Plant) -> None:
     usual = p.preferences.answer
     zones = iter(("Asia/Seoul", "Europe/Berlin"))
-    p.preferences.answer = lambda query: replace(usual(query), time_zone=next(zones))
+    p.preferences.answer = lambda query: usual(query)._replace(time_zone=next(zones))
     await joined(p, like("a"), like("b"))
     await ended(p)
     p.templates.asked.clear()

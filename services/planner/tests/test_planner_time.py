@@ -1,6 +1,5 @@
 """Quiet hours, caps that defer, escalations and digests, as they are planned."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest_asyncio
@@ -255,8 +254,8 @@ async def test_time_of_the_sender_and_quiet_hours_the_later_holds(p: Plant) -> N
     hushed(p, MORNING)
     [source] = await p.sources(literal(SMS), category=name)
     rules = p.rules
-    job = await rules.job(source, literal(SMS))
-    job = replace(job, not_before=lambda zone, now: later)
+    job = await rules.job(source, literal(SMS), await p.app.keys.sealer(p.app.app_id))
+    job = job._replace(not_before=lambda zone, now: later)
 
     [plan] = await rules.plan_jobs([job])
 

@@ -17,7 +17,9 @@ GRACE = timedelta(seconds=10)
 
 
 async def settle(bus: JetStreamBus, messages: int) -> None:
-    subscription = await bus._bind(PLAN)
+    subscription = await bus._jetstream.pull_subscribe_bind(
+        durable=PLAN.name, stream=Subjects().stream_name(PLAN.stream)
+    )
     for message in await subscription.fetch(messages, timeout=5):
         await message.ack_sync(timeout=5)
     await subscription.unsubscribe()

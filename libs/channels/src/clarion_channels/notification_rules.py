@@ -22,6 +22,8 @@ MIN_ESCALATION = timedelta(seconds=1)
 MAX_ESCALATION = timedelta(days=7)
 _LOCALE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,6}", re.ASCII)
 _CHANNELS = frozenset(channel.value for channel in Channel)
+_MODES, _UNTILS = frozenset(ChannelMode.values()), frozenset(EscalateUntil.values())
+_ESCALATE = ChannelMode.CHANNEL_MODE_ESCALATE
 _PRIORITIES = frozenset({0, *(priority.value for priority in Priority)})
 
 
@@ -34,9 +36,9 @@ def check_notification(notification: Notification, faults: Faults) -> None:
     faults.text("digest_key", notification.digest_key, max_bytes=64, required=False)
     _body(notification, faults)
     check_attachments(notification, faults)
-    check_policy(notification.channel_policy, faults)
-    escalates = notification.channel_policy.mode == ChannelMode.CHANNEL_MODE_ESCALATE
-    if escalates and notification.digest_key:
+    policy = notification.channel_policy
+    check_policy(policy, faults)
+    if policy.mode == _ESCALATE and notification.digest_key:
         faults.add("channel_policy.mode", "an escalation takes no digest key")
     if notification.HasField("send_window"):
         read_window(faults, notification.send_window)
@@ -60,15 +62,15 @@ def check_template(name_field: str, name: str, data: Struct, locale: str, faults
 def check_policy(policy: ChannelPolicy, faults: Faults) -> None:
     """Faults within "channel_policy."."""
     with faults.within("channel_policy."):
-        faults.require("mode", policy.mode in ChannelMode.values(), "unknown")
-        faults.require("until", policy.until in EscalateUntil.values(), "unknown")
+        faults.require("mode", policy.mode in _MODES, "unknown")
+        faults.require("until", policy.until in _UNTILS, "unknown")
         if policy.HasField("escalate_after"):
             nanos = policy.escalate_after.ToNanoseconds()
             within = _nanoseconds(MIN_ESCALATION) <= nanos <= _nanoseconds(MAX_ESCALATION)
             faults.require("escalate_after", within, "1 second to 7 days")
-        channels = policy.channels
-        faults.require("channels", all(channel in _CHANNELS for channel in channels), "unknown channel")
-        faults.require("channels", len(set(channels)) == len(channels), "a channel is given twice")
+        channels = frozenset(policy.channels)
+        faults.require("channels", channels <= _CHANNELS, "unknown channel")
+        faults.require("channels", len(channels) == len(policy.channels), "a channel is given twice")
 
 
 def _recipients(notification: Notification, faults: Faults) -> None:

@@ -26,6 +26,7 @@ from clarion.bus.v1.work_pb2 import Kind, Work
 from clarion_kit.bus_login import CredentialFile
 from clarion_kit.bus_rights import inbox
 from clarion_kit.errors import Unavailable
+from clarion_kit.pulling import Puller
 from clarion_kit.settings import Common, from_file
 from clarion_kit.steady_nats import SteadyClient
 from clarion_kit.subjects import ACK_WAIT, Lane, Stream, StreamSpec, Subjects, all_lanes
@@ -48,7 +49,6 @@ PUBLISH_TIMEOUT = timedelta(seconds=5)
 FIRST_CONNECTION = timedelta(seconds=2)
 """How long a start waits for the bus before it goes on without."""
 DUPLICATE_WINDOW_SECONDS = 120
-_FETCH_LINGER_SECONDS = 1.0
 _NO_CONSUMER_STORE = {10_012, 10_104}
 """What a server answers that cannot read or make a consumer's files (JSConsumerCreateErrF, JSConsumerStoreFailedErrF)."""
 _PUBLISH_CONCURRENCY = 32
@@ -129,6 +129,7 @@ class JetStreamBus:
         self._consumed = telemetry.metrics.counter(names.BUS_CONSUMED)
         self._process = telemetry.metrics.histogram(names.BUS_PROCESS)
         self._slots = asyncio.Semaphore(_PUBLISH_CONCURRENCY)
+        self._pullers: set[Puller] = set()
 
     @staticmethod
     @asynccontextmanager
@@ -148,6 +149,7 @@ class JetStreamBus:
         Comes back without it after `FIRST_CONNECTION`: a daemon may start before its bus.
         """
         client = SteadyClient(tls.latest if tls is not None else None)
+        bus = JetStreamBus(client, subjects, telemetry, replicas)
         closing = False
 
         async def on_error(error: Exception) -> None:
@@ -159,6 +161,7 @@ class JetStreamBus:
 
         async def on_reconnect() -> None:
             log.info("bus: connected again")
+            bus._read_anew()
 
         async def connect() -> None:
             await client.connect(
@@ -178,13 +181,14 @@ class JetStreamBus:
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
             )
+            bus._read_anew()
 
         connecting = asyncio.create_task(connect())
         try:
             done, _ = await asyncio.wait({connecting}, timeout=FIRST_CONNECTION.total_seconds())
             for ended in done:
                 ended.result()
-            yield JetStreamBus(client, subjects, telemetry, replicas)
+            yield bus
         finally:
             closing = True
             connecting.cancel()
@@ -267,34 +271,30 @@ class JetStreamBus:
 
         Never cancel it to stop it: a cancelled fetch keeps its messages until ACK_WAIT. Bad messages end here.
         """
-        subscription: JetStreamContext.PullSubscription | None = None
-        try:
-            while not stopping.is_set():
-                try:
-                    if subscription is None:
-                        subscription = await self._bind(lane)
-                    messages = await subscription.fetch(max_messages, timeout=_FETCH_LINGER_SECONDS)
-                except TimeoutError:
-                    continue
-                except _AWAY as away:
-                    log.warning("bus: %s cannot be read: %s", lane.name, type(away).__name__)
-                    if subscription is not None:
-                        with suppress(*_AWAY):
-                            await subscription.unsubscribe()
-                        subscription = None
-                    await asyncio.sleep(0.5)
-                    continue
-                if messages:
-                    await self._handle(lane, handler, messages)
-        finally:
-            if subscription is not None:
-                with suppress(*_AWAY):
-                    await subscription.unsubscribe()
+        while not stopping.is_set():
+            puller = Puller(self._client, self._subjects.stream_name(lane.stream), lane.name)
+            waking = asyncio.create_task(_stop_with(puller, stopping))
+            self._pullers.add(puller)
+            try:
+                await puller.open()
+                while not stopping.is_set():
+                    messages = await puller.fetch(max_messages)
+                    if messages is None:
+                        break
+                    if messages:
+                        await self._handle(lane, handler, messages)
+            except _AWAY as away:
+                log.warning("bus: %s cannot be read: %s", lane.name, type(away).__name__)
+                await asyncio.sleep(0.5)
+            finally:
+                self._pullers.discard(puller)
+                waking.cancel()
+                await puller.close()
 
-    async def _bind(self, lane: Lane) -> JetStreamContext.PullSubscription:
-        return await self._jetstream.pull_subscribe_bind(
-            durable=lane.name, stream=self._subjects.stream_name(lane.stream)
-        )
+    def _read_anew(self) -> None:
+        """On a new connection, where the server knows nothing of what was asked on the former."""
+        for puller in self._pullers:
+            puller.ask_anew()
 
     async def _handle(self, lane: Lane, handler: Handler, messages: list[Msg]) -> None:
         started = time.monotonic()
@@ -510,6 +510,11 @@ def decode(payload: bytes) -> Work | None:
         return None
     whole = 0 < len(work.ids) <= MAX_IDS and all(len(id_) == 16 for id_ in work.ids)
     return work if whole else None
+
+
+async def _stop_with(puller: Puller, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    puller.stop()
 
 
 async def _heartbeat(messages: Sequence[Msg]) -> None:

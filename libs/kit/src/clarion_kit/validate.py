@@ -1,8 +1,7 @@
 """Field validation at the edge: collect every fault, then raise once."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,6 +20,8 @@ _UNSTORABLE = re.compile(r"\x00")
 class Faults:
     """Gathers faults of one request; `raise_if_any` ends the request with all of them."""
 
+    __slots__ = ("_faults", "_path")
+
     def __init__(self) -> None:
         self._faults: list[FieldFault] = []
         self._path = ""
@@ -28,15 +29,9 @@ class Faults:
     def add(self, field: str, description: str) -> None:
         self._faults.append(FieldFault(f"{self._path}{field}", description))
 
-    @contextmanager
-    def within(self, path: str) -> Iterator[None]:
+    def within(self, path: str) -> AbstractContextManager[None]:
         """Prefix the fields checked inside, e.g. "notification." or "addresses[2]."."""
-        before = self._path
-        self._path = f"{before}{path}"
-        try:
-            yield
-        finally:
-            self._path = before
+        return _Within(self, path)
 
     def require(self, field: str, holds: bool, description: str) -> bool:
         if not holds:
@@ -67,6 +62,22 @@ class Faults:
         """Raises DomainError INVALID_FIELD."""
         if self._faults:
             raise invalid_fields(self._faults)
+
+
+class _Within:
+    """A path while inside. No generator: every notification enters some."""
+
+    __slots__ = ("_before", "_faults", "_path")
+
+    def __init__(self, faults: Faults, path: str) -> None:
+        self._faults, self._path, self._before = faults, path, ""
+
+    def __enter__(self) -> None:
+        self._before = self._faults._path
+        self._faults._path = self._before + self._path
+
+    def __exit__(self, *raised: object) -> None:
+        self._faults._path = self._before
 
 
 def moment(faults: Faults, field: str, stamp: Timestamp) -> datetime | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
+from functools import cached_property
 
 import asyncpg
 
@@ -110,7 +111,7 @@ class Route:
     by_receipts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """Everything at one revision. `quality`: percent of its weight that a lane keeps in a country, where it is not all.
     `sms_countries`: of apps that may send SMS to some countries only."""
@@ -136,9 +137,15 @@ class Snapshot:
 
     def lanes_of(self, app_id: int, channel: Channel) -> list[LaneConfig]:
         """Enabled accounts of an app for a channel, by id."""
-        return [
-            lane for lane in self.lanes.values() if (lane.app_id, lane.channel, lane.enabled) == (app_id, channel, True)
-        ]
+        return self._enabled_lanes.get((app_id, channel), [])
+
+    @cached_property
+    def _enabled_lanes(self) -> Mapping[tuple[int, Channel], list[LaneConfig]]:
+        found: dict[tuple[int, Channel], list[LaneConfig]] = {}
+        for lane in self.lanes.values():
+            if lane.enabled:
+                found.setdefault((lane.app_id, lane.channel), []).append(lane)
+        return found
 
 
 class ConfigCache:

@@ -4,6 +4,7 @@ The lease and the attempt count in Postgres are the only recovery path: messages
 A record takes hold only where the lease generation is still the claimer's; a worker frozen past its lease writes nothing.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -57,11 +58,11 @@ class Claimed:
 class Record:
     """What became of one claimed delivery.
 
-    Terminal states end it; RETRY_WAIT and DEFERRED come again after `delay`, HELD when its lane goes on, READY as soon as its lane has
-    room. `next_lane`: the account that takes over what comes again. `tried` False gives the attempt back: no provider was
-    asked, or the lane was to blame. The provider call began `seconds_ago` and took `duration`, None where none was made.
-    `receipt_key`: what its receipt will be found by; `segments`: those of all segments, where it has several ("" for one
-    that was not taken).
+    Terminal states end it; RETRY_WAIT and DEFERRED come again after `delay`, HELD when its lane goes on, READY as soon as its
+    lane has room. `next_lane`: the account that takes over what comes again. `tried` False gives the attempt back: no provider
+    was asked, or the lane was to blame. The provider call began at `began` (monotonic seconds of this process) and took
+    `duration`, None where none was made. `receipt_key`: what its receipt will be found by; `segments`: those of all segments,
+    where it has several ("" for one that was not taken).
     """
 
     claimed: Claimed
@@ -74,7 +75,7 @@ class Record:
     segments: tuple[str, ...] = ()
     delay: timedelta = timedelta(0)
     ambiguous: bool = False
-    seconds_ago: float = 0.0
+    began: float | None = None
     duration: timedelta | None = None
     tried: bool = True
     next_lane: int | None = None
@@ -83,7 +84,7 @@ class Record:
 MAX_CLAIM_BYTES = 8 << 20
 """Content after which a claim gives no more at a time (0016_bounded_claims.sql)."""
 
-# Functions of 0006_protection.sql, which says why, 0013_waiting.sql and 0016_bounded_claims.sql.
+# Functions of 0006_protection.sql, which says why, and 0026_hot_path.sql.
 _CLAIM = "SELECT * FROM ledger.claim($1, $2)"
 _CLAIM_HELD = "SELECT * FROM ledger.claim_held($1, $2, $3)"
 
@@ -182,6 +183,7 @@ async def record(pool: Pool, records: Sequence[Record]) -> set[UUID]:
     ids = [r.claimed.delivery_id for r in records]
     crash.point("record.before_commit")
     async with connection(pool) as db, _whole(db, records):
+        now = time.monotonic()
         rows = await db.fetch(
             _RECORD,
             ids,
@@ -194,7 +196,7 @@ async def record(pool: Pool, records: Sequence[Record]) -> set[UUID]:
             [r.receipt_key or None for r in records],
             [r.delay for r in records],
             [r.ambiguous for r in records],
-            [timedelta(seconds=r.seconds_ago) for r in records],
+            [timedelta(0) if r.began is None else timedelta(seconds=now - r.began) for r in records],
             [None if r.duration is None else int(r.duration.total_seconds() * 1000) for r in records],
             [r.tried for r in records],
             [r.next_lane for r in records],

@@ -3,6 +3,8 @@
 import hashlib
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 from clarion_kit.vocabulary import Channel
 
 _TIME_MASK = ((1 << 48) - 1) << 80
@@ -22,7 +24,13 @@ def delivery_id(
     ).digest()
     bits = int.from_bytes(digest[:10]) >> 6
     high, low = bits >> 62, bits & ((1 << 62) - 1)
-    return UUID(int=(notification_id.int & _TIME_MASK) | _VERSION | (high << 64) | _VARIANT | low)
+    return uuid_of(((notification_id.int & _TIME_MASK) | _VERSION | (high << 64) | _VARIANT | low).to_bytes(16))
+
+
+def uuid_of(raw: bytes) -> UUID:
+    """A UUID of 16 bytes, of the kind that asyncpg gives: made in a tenth of the time of the standard library's, whose
+    subclass it is. Raises ValueError."""
+    return pgproto.UUID(raw)
 
 
 def timestamp_ms(id_: UUID) -> int:

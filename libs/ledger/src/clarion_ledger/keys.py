@@ -93,10 +93,11 @@ class KeyRing:
                 held = await self._load(app_id, held)
             except LedgerUnavailable as away:  # what is held goes on: a new key is announced before it seals
                 log.warning("keys not looked at again: %s", away)
-        if any(self._is_news(app_id, held.sealer, one) for one in sealed if one is not None):
+        news = [one for one in sealed if one is not None and self._is_news(app_id, held.sealer, one)]
+        if news:
             held = await self._load(app_id, held)
-            for one in sealed:
-                if one is not None and self._is_news(app_id, held.sealer, one):
+            for one in news:
+                if self._is_news(app_id, held.sealer, one):
                     self._note_absent(app_id, one)
         return held.sealer
 

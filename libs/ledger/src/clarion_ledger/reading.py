@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, NotificationState, Priority, Reason, Receipt
-from clarion_ledger.db import Connection, Pool, of_app
+from clarion_ledger.db import Connection, Pool, connection, of_app
 
 REQUEST_ROLE = "clarion_gateway_request"
 
@@ -66,50 +66,20 @@ class Whole:
     timeline: list[EventRow]
 
 
-_NOTIFICATION = """
-SELECT id, event_id, category_id, priority, accepted_at, NULL::timestamptz AS deliver_at, expire_at, recipient_count, traceparent,
-       broadcast_id, EXISTS (SELECT FROM ledger.test_send t WHERE t.notification_id = n.id) AS test,
-       CASE WHEN state = 3 AND NOT EXISTS (SELECT FROM ledger.delivery_work w WHERE w.notification_id = n.id)
-            THEN 4 ELSE state END AS state
-FROM ledger.notification n
-"""
-_SCHEDULED = """
-SELECT notification_id AS id, event_id, category_id, priority, accepted_at, deliver_at, expire_at, recipient_count, traceparent,
-       NULL::uuid AS broadcast_id, EXISTS (SELECT FROM ledger.test_send t WHERE t.notification_id = s.notification_id) AS test,
-       1::int2 AS state
-FROM ledger.schedule s
-"""
-# One statement each, because a schedule that is due moves to the notifications between two.
-_WHOLE = f"""
-{_NOTIFICATION} WHERE n.id = $1 AND n.app_id = $2
-UNION ALL
-{_SCHEDULED} WHERE s.notification_id = $1 AND s.app_id = $2
-"""
+# Views and a function of 0026_hot_path.sql.
+_NOTIFICATION = "SELECT * FROM ledger.notification_seen n"
+_SCHEDULED = "SELECT * FROM ledger.schedule_seen s"
+_WHOLE = "SELECT * FROM ledger.read_whole($1, $2)"
 _BY_EVENT = """
 SELECT notification_id FROM ledger.event_key k
 WHERE app_id = $1 AND event_id = $2 AND epoch BETWEEN (SELECT epoch - 5 FROM ledger.event_epoch) AND (SELECT epoch FROM ledger.event_epoch)
-"""
-_DELIVERIES = """
-SELECT d.id, d.recipient_ref, d.channel, coalesce(w.state, d.state) AS state, d.reason, d.receipt, l.name AS lane,
-       d.provider_message_id, coalesce(w.attempt, d.attempts) AS attempts, d.ambiguous OR coalesce(w.ambiguous, false) AS ambiguous,
-       d.gates, d.planned_at, d.terminal_at
-FROM ledger.delivery d
-LEFT JOIN ledger.delivery_work w ON w.delivery_id = d.id
-LEFT JOIN ledger.lane l ON l.lane_id = d.lane_id
-WHERE d.notification_id = $1 ORDER BY d.planned_at, d.recipient_ref, d.channel, d.id
-"""
-_TIMELINE = """
-SELECT e.at, e.kind, e.delivery_id, e.state, e.reason, l.name AS lane, e.code, e.attempt
-FROM ledger.event e LEFT JOIN ledger.lane l ON l.lane_id = e.lane_id
-WHERE e.notification_id = $1 AND e.at >= $2 ORDER BY e.at, e.xid, e.seq
 """
 _LIST = f"""
 ({_NOTIFICATION} WHERE n.app_id = $1 AND n.id < $2 AND n.id >= $3 AND ($4::int4 IS NULL OR n.category_id = $4)
  ORDER BY n.id DESC LIMIT $5)
 UNION ALL
-({_SCHEDULED} WHERE s.app_id = $1 AND s.notification_id < $2 AND s.notification_id >= $3
-                    AND ($4::int4 IS NULL OR s.category_id = $4)
- ORDER BY s.notification_id DESC LIMIT $5)
+({_SCHEDULED} WHERE s.app_id = $1 AND s.id < $2 AND s.id >= $3 AND ($4::int4 IS NULL OR s.category_id = $4)
+ ORDER BY s.id DESC LIMIT $5)
 ORDER BY id DESC LIMIT $5
 """
 _LIST_OF_RECIPIENT = f"""
@@ -119,6 +89,31 @@ _LIST_OF_RECIPIENT = f"""
 ) AND n.app_id = $1 AND n.id < $2 AND n.id >= $3 AND ($4::int4 IS NULL OR n.category_id = $4)
 ORDER BY n.id DESC LIMIT $5
 """
+_DELIVERY_COLUMNS = (
+    "delivery_ids",
+    "recipient_refs",
+    "channels",
+    "states",
+    "reasons",
+    "receipts",
+    "lanes",
+    "provider_message_ids",
+    "attempts",
+    "ambiguous",
+    "gates",
+    "planned_ats",
+    "terminal_ats",
+)
+_EVENT_COLUMNS = (
+    "event_ats",
+    "event_kinds",
+    "event_deliveries",
+    "event_states",
+    "event_reasons",
+    "event_lanes",
+    "event_codes",
+    "event_attempts",
+)
 MAX_UUID = UUID(int=(1 << 128) - 1)
 """Sorts after every id: where the first page of a newest-first listing starts."""
 
@@ -132,13 +127,13 @@ async def find_by_event(pool: Pool, app_id: int, event_id: str) -> UUID | None:
 
 async def whole(pool: Pool, app_id: int, notification_id: UUID) -> Whole | None:
     """One notification of an app, None if it is not there. Raises LedgerUnavailable."""
-    async with of_app(pool, app_id, REQUEST_ROLE) as db:
-        row = await db.fetchrow(_WHOLE, notification_id, app_id)
-        if row is None:
-            return None
-        deliveries = await db.fetch(_DELIVERIES, notification_id)
-        timeline = await db.fetch(_TIMELINE, notification_id, row["accepted_at"])
-    return Whole(_notification(row), [_delivery(d) for d in deliveries], [_event(e) for e in timeline])
+    async with connection(pool) as db:
+        row = await db.fetchrow(_WHOLE, app_id, notification_id)
+    if row is None:
+        return None
+    deliveries = zip(*(row[name] or () for name in _DELIVERY_COLUMNS), strict=True)
+    timeline = zip(*(row[name] or () for name in _EVENT_COLUMNS), strict=True)
+    return Whole(_notification(row), [_delivery(*d) for d in deliveries], [_event(*e) for e in timeline])
 
 
 async def page(
@@ -184,34 +179,57 @@ def _notification(row: asyncpg.Record) -> NotificationRow:
     )
 
 
-def _delivery(row: asyncpg.Record) -> DeliveryRow:
+def _delivery(
+    id_: UUID,
+    recipient_ref: UUID,
+    channel: int,
+    state: int,
+    reason: int,
+    receipt: int,
+    lane: str | None,
+    provider_message_id: str | None,
+    attempts: int,
+    ambiguous: bool,
+    gates: bytes | None,
+    planned_at: datetime,
+    terminal_at: datetime | None,
+) -> DeliveryRow:
     return DeliveryRow(
-        delivery_id=row["id"],
-        recipient_ref=row["recipient_ref"],
-        channel=Channel(row["channel"]),
-        state=DeliveryState(row["state"]),
-        reason=_reason(row["reason"]),
-        receipt=_receipt(row["receipt"]),
-        lane=row["lane"] or "",
-        provider_message_id=row["provider_message_id"] or "",
-        attempts=row["attempts"],
-        ambiguous=row["ambiguous"],
-        gates=row["gates"] or b"",
-        planned_at=row["planned_at"],
-        terminal_at=row["terminal_at"],
+        delivery_id=id_,
+        recipient_ref=recipient_ref,
+        channel=Channel(channel),
+        state=DeliveryState(state),
+        reason=_reason(reason),
+        receipt=_receipt(receipt),
+        lane=lane or "",
+        provider_message_id=provider_message_id or "",
+        attempts=attempts,
+        ambiguous=ambiguous,
+        gates=gates or b"",
+        planned_at=planned_at,
+        terminal_at=terminal_at,
     )
 
 
-def _event(row: asyncpg.Record) -> EventRow:
+def _event(
+    at: datetime,
+    kind: int,
+    delivery_id: UUID | None,
+    state: int | None,
+    reason: int | None,
+    lane: str | None,
+    code: str | None,
+    attempt: int | None,
+) -> EventRow:
     return EventRow(
-        at=row["at"],
-        kind=EventKind(row["kind"]),
-        delivery_id=row["delivery_id"],
-        state=DeliveryState(row["state"]) if row["state"] else None,
-        reason=_reason(row["reason"]),
-        lane=row["lane"] or "",
-        code=row["code"] or "",
-        attempt=row["attempt"] or 0,
+        at=at,
+        kind=EventKind(kind),
+        delivery_id=delivery_id,
+        state=DeliveryState(state) if state else None,
+        reason=_reason(reason),
+        lane=lane or "",
+        code=code or "",
+        attempt=attempt or 0,
     )
 
 

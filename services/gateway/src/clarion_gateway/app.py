@@ -80,7 +80,9 @@ async def build(d: Daemon, s: Settings) -> None:
     intake = Intake(cache, keys, templates, acceptor, admission)
 
     # Not NATS: what is accepted without it rests in the ledger until it is back.
-    d.ready_when(postgres=durable.Ready(pool, "ledger.test_send", production=s.production), keys=standings.known)
+    d.ready_when(
+        postgres=durable.Ready(pool, "ledger.notification_seen", production=s.production), keys=standings.known
+    )
     d.every("config", config.POLL, cache.refresh)
     d.every("runway", runway.REFRESH, lanes.refresh)
     d.every("key standings", STANDINGS_EVERY, standings.refresh)

@@ -9,6 +9,7 @@ from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion_gateway import validation
 from clarion_gateway.acceptor import Acceptor
 from clarion_gateway.admission import Admission
+from clarion_gateway.slices import SLICE, Slices
 from clarion_gateway.templates import Templates
 from clarion_kit.errors import DomainError, ErrorReason, FieldFault, invalid_fields
 from clarion_kit.rpc.caller import Caller
@@ -34,15 +35,43 @@ class Intake:
         self._templates = templates
         self._acceptor = acceptor
         self._admission = admission
+        self._slices = Slices()
 
     async def take(self, caller: Caller, notifications: Sequence[Notification]) -> list[Accepted | DomainError]:
         """Results in order: accepted, or why not. Raises OVERLOADED, STORAGE_FULL, LedgerUnavailable for all of them."""
+        sealer = await self._sealer_for(caller, notifications)
+        if len(notifications) <= SLICE:
+            prepared = self._each(caller, notifications, sealer)
+        else:
+            prepared = await self._in_slices(caller, notifications, sealer)
+        prepared = await self._within_quota(caller, prepared)
+        items = [item for item in prepared if isinstance(item, AcceptItem)]
+        results = iter(await self._acceptor.accept(items) if items else [])
+        return [_answer(item, next(results)) if isinstance(item, AcceptItem) else item for item in prepared]
+
+    async def _sealer_for(self, caller: Caller, notifications: Sequence[Notification]) -> AppSealer:
+        """What seals them, once the templates and categories that they name are known."""
         names = [n.template.name for n in notifications if n.WhichOneof("body") == "template"]
         if names:
             await self._templates.load(caller.app_id, names)
-        if any((caller.app_id, n.category) not in self._config.snapshot.categories for n in notifications):
+        categories = self._config.snapshot.categories
+        if any((caller.app_id, name) not in categories for name in {n.category for n in notifications}):
             await self._config.look_again()
-        sealer = await self._keys.sealer(caller.app_id)
+        return await self._keys.sealer(caller.app_id)
+
+    async def _in_slices(
+        self, caller: Caller, notifications: Sequence[Notification], sealer: AppSealer
+    ) -> list[AcceptItem | DomainError]:
+        prepared: list[AcceptItem | DomainError] = []
+        async with self._slices.call_of(caller.app_id):
+            for start in range(0, len(notifications), SLICE):
+                async with self._slices.turn():
+                    prepared += self._each(caller, notifications[start : start + SLICE], sealer)
+        return prepared
+
+    def _each(
+        self, caller: Caller, notifications: Sequence[Notification], sealer: AppSealer
+    ) -> list[AcceptItem | DomainError]:
         now = datetime.now(UTC)
         traceparent = current_traceparent()
         prepared: list[AcceptItem | DomainError] = []
@@ -51,10 +80,7 @@ class Intake:
                 prepared.append(self._prepare(caller, notification, sealer, now, traceparent))
             except DomainError as refused:
                 prepared.append(refused)
-        prepared = await self._within_quota(caller, prepared)
-        items = [item for item in prepared if isinstance(item, AcceptItem)]
-        results = iter(await self._acceptor.accept(items) if items else [])
-        return [_answer(item, next(results)) if isinstance(item, AcceptItem) else item for item in prepared]
+        return prepared
 
     async def _within_quota(
         self, caller: Caller, prepared: Sequence[AcceptItem | DomainError]
@@ -102,11 +128,7 @@ class Intake:
 
     async def check(self, caller: Caller, notification: Notification) -> None:
         """What `take` would refuse, with nothing stored; an event id is not required. Raises what `take` gives."""
-        if notification.WhichOneof("body") == "template":
-            await self._templates.load(caller.app_id, [notification.template.name])
-        if (caller.app_id, notification.category) not in self._config.snapshot.categories:
-            await self._config.look_again()
-        sealer = await self._keys.sealer(caller.app_id)
+        sealer = await self._sealer_for(caller, [notification])
         event_id = notification.event_id
         notification.event_id = event_id or "explain"
         self._prepare(caller, notification, sealer, datetime.now(UTC), "")

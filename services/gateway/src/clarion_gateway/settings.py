@@ -19,7 +19,7 @@ class Settings(Common):
     token_keys_file: Path = Field(description="File with the Ed25519 keys of tokens.")
     pepper_file: Path = Field(description="File with the pepper of secret hashes: 32 bytes, base64.")
     token_minutes: int = Field(15, ge=1, le=15, description="Life of a token.")
-    accept_batch: int = Field(500, ge=1, le=5_000, description="Most notifications of one grouped commit.")
+    accept_batch: int = Field(200, ge=1, le=5_000, description="Most notifications of one grouped commit.")
     accept_queue: int = Field(
         20_000, ge=1_000, description="Most notifications waiting for a commit; above: OVERLOADED."
     )

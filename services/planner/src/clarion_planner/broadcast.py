@@ -14,8 +14,7 @@ from clarion_ledger.broadcasts import Turn, child_id
 from clarion_ledger.planning import ToPlan
 
 CHUNK = 250
-"""Children of one transaction: some 40 ms of planning (140-157 µs each, measured), which an urgent notification may have to
-wait for."""
+"""Children of one transaction, as many as notifications that come one by one (`consumer.CHUNK`)."""
 PAGE = 2_000
 """Recipients asked for at once."""
 

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -41,6 +41,7 @@ from clarion_planner.broadcast import (
 from clarion_planner.cases import Job
 from clarion_planner.consumer import PlanConsumer
 from clarion_planner.planning import Planning
+from clarion_planner.turns import Pause
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ class BroadcastTurns:
         sealer = await self._keys.sealer(turn.broadcast.app_id)
         request = read_payload(turn, sealer)
         notification = notification_of(request)
-        pattern = await self._rules.job(child_source(turn, turn.cursor), notification)
+        pattern = await self._rules.job(child_source(turn, turn.cursor), notification, sealer)
         walk = Walk(self._audiences, turn, audience_of(request))
         # Those that are named, or all: which of them content and addresses leave is known only recipient by recipient.
         named = [Channel(channel) for channel in notification.channel_policy.channels] or list(Channel)
@@ -192,23 +193,24 @@ class BroadcastTurns:
 
     async def _decide(self, opened: _Opened, after: UUID) -> _Decided:
         turn = opened.turn
-        async with self._consumer.turn(turn.broadcast.priority):
-            page = await opened.walk.next(after, chunk_size(turn.broadcast.pace))
-            plans = await self._plans([_job(opened, ref) for ref in page.refs])
+        size = await self._consumer.step(chunk_size(turn.broadcast.pace), turn.broadcast.priority)
+        async with self._consumer.turn(turn.broadcast.priority) as pause:
+            page = await opened.walk.next(after, size)
+            plans = await self._plans([_job(opened, ref) for ref in page.refs], pause)
         cursor = page.refs[-1] if page.refs else after
         return _Decided(plans, page.refs, cursor, page.last, opened.walk.total)
 
-    async def _plans(self, jobs: Sequence[Job]) -> list[Plan]:
+    async def _plans(self, jobs: Sequence[Job], pause: Pause) -> list[Plan]:
         """A plan for each job, in their order; one that cannot be planned, even alone, ends with a reason after some
         tries. Raises Unplannable until then, DEPENDENCY_UNAVAILABLE, Unavailable."""
         try:
-            return await self._rules.plan_jobs(jobs)
+            return await self._rules.plan_jobs(jobs, pause)
         except (DomainError, Unavailable):
             raise
         except Exception as defect:
             if len(jobs) > 1:
                 half = len(jobs) // 2
-                return [*await self._plans(jobs[:half]), *await self._plans(jobs[half:])]
+                return [*await self._plans(jobs[:half], pause), *await self._plans(jobs[half:], pause)]
             plans = await self._rules.poisoned(jobs[0].source, defect)
             if not plans:
                 raise Unplannable from defect
@@ -251,7 +253,7 @@ class BroadcastTurns:
 
 def _job(opened: _Opened, ref: UUID) -> Job:
     id_ = opened.turn.broadcast.broadcast_id
-    return replace(opened.pattern, source=child_source(opened.turn, ref), recipients=(ref.bytes,), content_id=id_)
+    return opened.pattern._replace(source=child_source(opened.turn, ref), recipients=(ref.bytes,), content_id=id_)
 
 
 @asynccontextmanager

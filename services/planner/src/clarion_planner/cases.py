@@ -6,20 +6,22 @@ No I/O: what is asked of others is made here, and what becomes of their answers.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import groupby
 from random import Random
+from typing import NamedTuple
 from uuid import UUID
 
 from google.protobuf.struct_pb2 import Struct
 
 from clarion.internal.content.v1.rendered_pb2 import Rendered
-from clarion.notification.v1.notification_service_pb2 import ChannelMode, EscalateUntil, Notification
+from clarion.notification.v1.notification_service_pb2 import ChannelMode, ChannelPolicy, EscalateUntil, Notification
 from clarion_kit.sealing import AppSealer
 from clarion_kit.vocabulary import Channel, DeliveryState, Gate, Reason, Verdict
 from clarion_ledger.caps import CapAnswer, CapQuery, Dedupe, caps_for
 from clarion_ledger.config import CategoryRule
 from clarion_ledger.deferral import Denied, over_cap, quiet_hours
-from clarion_ledger.ids import delivery_id
+from clarion_ledger.ids import delivery_id, uuid_of
 from clarion_ledger.planning import PlannedDelivery, ToPlan
 from clarion_ledger.rests import UNTIL_APP_RECEIPT, DigestWindow, EscalationStep, Rest
 from clarion_planner.content import literal_contents, sms_segments
@@ -40,21 +42,23 @@ from clarion_planner.gates import trail
 from clarion_planner.ports import RenderQuery, SmsCharge
 
 DEFAULT_ESCALATE_AFTER = timedelta(minutes=5)
+_FIRST_AVAILABLE = ChannelMode.CHANNEL_MODE_FIRST_AVAILABLE
+_ESCALATE = ChannelMode.CHANNEL_MODE_ESCALATE
 
 NotBefore = Callable[[str, datetime], datetime | None]
 """When a recipient of a zone may get a notification at the earliest, seen from now (aware); None: at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A notification with everything of its app that planning needs. `recipients`: their references; `content_id`: what is
-    rendered once for all that share it."""
+class Job(NamedTuple):
+    """A notification with everything of its app that planning needs. `meant`: of the wanted channels those that app and
+    category let through; `recipients`: their references; `content_id`: what is rendered once for all that share it."""
 
     source: ToPlan
     notification: Notification
     category: CategoryRule
     sealer: AppSealer
     wanted: Wanted
+    meant: Wanted
     app_enabled: bool
     recipients: tuple[bytes, ...]
     content_id: UUID
@@ -63,7 +67,7 @@ class Job:
     @property
     def gathers(self) -> bool:
         """Whether it is made for a digest."""
-        return bool(self.notification.digest_key) and self.category.digest_window > timedelta(0)
+        return bool(self.category.digest_window) and bool(self.notification.digest_key)
 
     @property
     def digest(self) -> DigestWindow | None:
@@ -85,8 +89,7 @@ class Case:
     track_links: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """A candidate with its lane and the id of its delivery; those of one case stand together. `step`: of an escalation."""
 
     case: Case
@@ -101,8 +104,7 @@ class Routed:
         return self.candidate.rest is None and self.step == 0 and self.case.job.digest is None
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """What the last gates said of a routed candidate: `end` where it does not go, `rest` where not now."""
 
     routed: Routed
@@ -114,31 +116,38 @@ class Decided:
 def wanted_channels(notification: Notification) -> Wanted:
     """The channels a notification asks for, and how they relate."""
     policy = notification.channel_policy
-    first_only = policy.mode == ChannelMode.CHANNEL_MODE_FIRST_AVAILABLE
-    escalation = None
-    if policy.mode == ChannelMode.CHANNEL_MODE_ESCALATE:
-        after = policy.escalate_after.ToTimedelta() if policy.HasField("escalate_after") else DEFAULT_ESCALATE_AFTER
-        escalation = Escalation(after, policy.until or EscalateUntil.ESCALATE_UNTIL_DELIVERED)
     if policy.channels:
-        return Wanted(tuple(Channel(channel) for channel in policy.channels), True, first_only, escalation)
-    channels = tuple(Channel)
-    if notification.WhichOneof("body") == "content":
-        content = literal_contents(notification.content)
-        channels = tuple(channel for channel in Channel if channel in content)
-    return Wanted(channels, False, first_only, escalation)
+        wanted = _named(policy.mode, tuple(policy.channels))
+    else:
+        channels = tuple(Channel)
+        if notification.WhichOneof("body") == "content":
+            content = literal_contents(notification.content)
+            channels = tuple(channel for channel in Channel if channel in content)
+        wanted = Wanted(channels, False, policy.mode == _FIRST_AVAILABLE)
+    return replace(wanted, escalation=_escalation(policy)) if policy.mode == _ESCALATE else wanted
 
 
-def allowed_channels(job: Job) -> tuple[Channel, ...]:
-    """Wanted channels that app and category let through."""
-    if not job.app_enabled:
-        return ()
-    allowed = job.category.channels
-    return tuple(channel for channel in job.wanted.channels if not allowed or channel in allowed)
+@lru_cache(256)
+def _named(mode: int, channels: tuple[int, ...]) -> Wanted:
+    return Wanted(tuple(Channel(channel) for channel in channels), True, mode == _FIRST_AVAILABLE)
+
+
+def _escalation(policy: ChannelPolicy) -> Escalation:
+    after = policy.escalate_after.ToTimedelta() if policy.HasField("escalate_after") else DEFAULT_ESCALATE_AFTER
+    return Escalation(after, policy.until or EscalateUntil.ESCALATE_UNTIL_DELIVERED)
+
+
+def meant_channels(wanted: Wanted, category: CategoryRule, *, app_enabled: bool) -> Wanted:
+    """Of wanted channels those that app and category let through."""
+    if app_enabled and (not category.channels or category.channels.issuperset(wanted.channels)):
+        return wanted
+    kept = tuple(channel for channel in wanted.channels if channel in category.channels) if app_enabled else ()
+    return replace(wanted, channels=kept)
 
 
 def wanted_of(case: Case) -> Wanted:
     """What is wanted of a recipient's channels, in its own order."""
-    return in_own_order(replace(case.job.wanted, channels=allowed_channels(case.job)), case.recipient)
+    return in_own_order(case.job.meant, case.recipient)
 
 
 def forbidden_channels(job: Job) -> list[Suppressed]:
@@ -147,11 +156,10 @@ def forbidden_channels(job: Job) -> list[Suppressed]:
         closed = Closed(Gate.APP, Reason.APP_DISABLED)
         return [Suppressed(channel, closed) for channel in job.wanted.channels[: None if job.wanted.explicit else 1]]
     closed = Closed(Gate.CATEGORY, Reason.CATEGORY_DISABLED, f"category {job.category.name}")
-    allowed = allowed_channels(job)
-    stopped = [Suppressed(channel, closed) for channel in job.wanted.channels if channel not in allowed]
+    stopped = [Suppressed(channel, closed) for channel in job.wanted.channels if channel not in job.meant.channels]
     if job.wanted.explicit:
         return stopped
-    return [] if allowed else stopped[:1]
+    return [] if job.meant.channels else stopped[:1]
 
 
 def render_query(case: Case) -> RenderQuery | None:
@@ -221,22 +229,25 @@ def first_channels(routed: Sequence[Routed]) -> tuple[list[Routed], list[tuple[C
             entries = [one for one in entries if one.candidate.channel is first.channel]
         elif case.job.wanted.escalation is not None:
             steps = {channel: step for step, channel in enumerate(dict.fromkeys(o.candidate.channel for o in entries))}
-            entries = [replace(one, step=steps[one.candidate.channel]) for one in entries]
+            entries = [one._replace(step=steps[one.candidate.channel]) for one in entries]
         kept += entries
     return kept, passed_over
 
 
-def cap_query(one: Routed) -> CapQuery:
-    """One delivery against what its category allows."""
+def cap_query(one: Routed) -> CapQuery | None:
+    """One delivery against what its category allows, None where nothing bounds it."""
     case, candidate = one.case, one.candidate
-    category, test = case.job.category, case.job.notification.test
+    category = case.job.category
+    if not (category.caps or category.dedupe_window) or not one.asks_caps:
+        return None
+    test = case.job.notification.test
     dedupe = None
     if category.dedupe_window > timedelta(0) and not test:
         # Of the content as it is shared, before it gets links of its own; maps in it have no order.
         whole = Rendered.FromString(candidate.content.rendered).SerializeToString(deterministic=True)
         digest = case.job.sealer.blind_index("content", whole)
         dedupe = Dedupe(candidate.address.address_id, digest, category.dedupe_window)
-    return CapQuery(
+    query = CapQuery(
         case.job.source.app_id,
         one.delivery_id,
         case.recipient.ref,
@@ -246,6 +257,7 @@ def cap_query(one: Routed) -> CapQuery:
         case.recipient.time_zone,
         dedupe,
     )
+    return query if query.asks else None
 
 
 def sms_charge(one: Routed) -> SmsCharge:
@@ -273,12 +285,12 @@ def decided(one: Routed, answer: CapAnswer, now: datetime, random: Random) -> De
     return Decided(one, answer, None, rest)
 
 
-def in_steps(group: Sequence[Decided]) -> list[Decided]:
+def in_steps(group: Sequence[Decided]) -> Sequence[Decided]:
     """The deliveries of one case of an escalation: each step waits for the ones before it, counted from the first of them
     that goes; where that cannot go, the next one takes its place at once."""
     escalation = group[0].routed.case.job.wanted.escalation
     if escalation is None:
-        return list(group)
+        return group
     first = min((one.routed.step for one in group if one.end is None), default=0)
     begins = [one.rest for one in group if one.routed.step == first and one.rest is not None and one.end is None]
     moments = [rest.due_at for rest in begins if rest.due_at is not None]
@@ -291,7 +303,7 @@ def in_steps(group: Sequence[Decided]) -> list[Decided]:
             after = escalation.after * (step - first)
             # The very first that goes is due now; it is a step nevertheless, and asks all gates when it goes.
             due_at = begin + after if begin is not None else None
-            one = replace(one, rest=Rest(DeliveryState.WAITING, due_at, delay + after, code=f"step {step}"))
+            one = one._replace(rest=Rest(DeliveryState.WAITING, due_at, delay + after, code=f"step {step}"))
         made.append(one)
     return made
 
@@ -306,9 +318,9 @@ def planned(one: Decided, content: bytes) -> PlannedDelivery:
     escalation = case.job.wanted.escalation
     return PlannedDelivery(
         routed.delivery_id,
-        UUID(bytes=case.recipient.ref),
+        uuid_of(case.recipient.ref),
         candidate.channel,
-        address_id=UUID(bytes=candidate.address.address_id),
+        address_id=uuid_of(candidate.address.address_id),
         lane_id=routed.lane_id,
         address=candidate.address.sealed,
         content=content,
@@ -337,7 +349,7 @@ def suppressed_delivery(case: Case, suppressed: Suppressed, candidate: Candidate
     note = GateNote(closed.gate, Verdict.SUPPRESS, closed.reason, closed.rule)
     return PlannedDelivery(
         derived_id(case, suppressed.channel, candidate),
-        UUID(bytes=case.recipient.ref),
+        uuid_of(case.recipient.ref),
         suppressed.channel,
         reason=closed.reason,
         gates=trail(closed.gate, [note]),
@@ -348,8 +360,8 @@ def suppressed_delivery(case: Case, suppressed: Suppressed, candidate: Candidate
 
 def derived_id(case: Case, channel: Channel, candidate: Candidate | None) -> UUID:
     """The same for every plan of the same delivery."""
-    address = UUID(bytes=candidate.address.address_id) if candidate is not None else None
-    return delivery_id(case.job.source.notification_id, UUID(bytes=case.recipient.ref), channel, address)
+    address = uuid_of(candidate.address.address_id) if candidate is not None else None
+    return delivery_id(case.job.source.notification_id, uuid_of(case.recipient.ref), channel, address)
 
 
 def _notes(one: Decided) -> list[GateNote]:

@@ -3,6 +3,7 @@ of its own, and whether a provider can take it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from clarion.internal.content.v1.rendered_pb2 import LinkSigner, Rendered, RenderedMail
@@ -40,8 +41,7 @@ class Links:
         return LinkSigner(base_url=self.base_url, delivery=about, key=click_key(self.key, about))
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(NamedTuple):
     """What a delivery's links say of it. `track_links`: its template wants to know of clicks."""
 
     category: CategoryRule

@@ -52,7 +52,8 @@ class Explaining:
     async def dry_run(self, app_id: int, notification: pb.Notification) -> pb.ExplainResponse:
         """Raises CATEGORY_NOT_FOUND, DEPENDENCY_UNAVAILABLE, LedgerUnavailable."""
         category = await self._config.category(app_id, notification.category)
-        job = await self._rules.job(self._source(category, notification), notification)
+        source = self._source(category, notification)
+        job = await self._rules.job(source, notification, await self._keys.sealer(app_id))
         [plan] = await self._rules.plan_jobs([job], dry=True)
         ids = _recipient_ids(app_id, notification)
         return pb.ExplainResponse(

@@ -20,14 +20,14 @@ from google.protobuf.message import DecodeError
 from clarion.notification.v1.notification_service_pb2 import Notification
 from clarion_kit.errors import DomainError, Unavailable
 from clarion_kit.number_hint import read_hint
-from clarion_kit.sealing import Unsealable, recipient_reference
+from clarion_kit.sealing import AppSealer, Unsealable, recipient_reference
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.vocabulary import Channel, Gate, Reason, Verdict
 from clarion_ledger import planning, stops
 from clarion_ledger.config import ConfigCache, Snapshot
 from clarion_ledger.db import Pool
-from clarion_ledger.ids import delivery_id
+from clarion_ledger.ids import delivery_id, uuid_of
 from clarion_ledger.keys import KeyRing
 from clarion_ledger.planning import Plan, PlannedDelivery, ToPlan
 from clarion_ledger.routing import choose_lane
@@ -36,13 +36,13 @@ from clarion_planner.cases import (
     Decided,
     Job,
     Routed,
-    allowed_channels,
     cap_query,
     decided,
     derived_id,
     first_channels,
     forbidden_channels,
     in_steps,
+    meant_channels,
     planned,
     quiet_gate,
     render_query,
@@ -56,11 +56,13 @@ from clarion_planner.domain import PUSH, Candidate, Closed, Content, GateNote, R
 from clarion_planner.gates import trail
 from clarion_planner.ports import Budgets, CapAnswer, Caps, Preferences, RenderQuery, ResolveQuery, Templates
 from clarion_planner.timing import not_before
+from clarion_planner.turns import Pause, no_pause
 
 log = logging.getLogger(__name__)
 
 POISON_TRIES = 5
 NOBODY = bytes(16)
+_PASSED = CapAnswer(True)
 
 
 class Planning:
@@ -101,16 +103,16 @@ class Planning:
         """Learn which accounts are stopped: others serve in their place. Raises LedgerUnavailable."""
         self._stopped = frozenset(await stops.stopped(self._pool))
 
-    async def plans(self, sources: Sequence[ToPlan]) -> list[Plan]:
+    async def plans(self, sources: Sequence[ToPlan], pause: Pause = no_pause) -> list[Plan]:
         """A plan for each source, made together; alone where that fails. Raises DEPENDENCY_UNAVAILABLE, Unavailable."""
         try:
-            return await self._plans(sources)
+            return await self._plans(sources, pause)
         except (DomainError, Unavailable):
             raise
         except Exception as defect:  # one of them is poison: find it, plan the others
             if len(sources) > 1:
                 half = len(sources) // 2
-                return [*await self.plans(sources[:half]), *await self.plans(sources[half:])]
+                return [*await self.plans(sources[:half], pause), *await self.plans(sources[half:], pause)]
             return await self.poisoned(sources[0], defect)
 
     async def poisoned(self, source: ToPlan, defect: Exception) -> list[Plan]:
@@ -122,23 +124,24 @@ class Planning:
         await planning.count_try(self._pool, [source.notification_id])
         return []
 
-    async def _plans(self, sources: Sequence[ToPlan]) -> list[Plan]:
+    async def _plans(self, sources: Sequence[ToPlan], pause: Pause) -> list[Plan]:
         jobs: list[Job] = []
         plans: list[Plan] = []
+        await pause()
         for source in sources:
             try:
                 jobs.append(await self._job(source))
             except (Unsealable, KeyError, DecodeError) as unreadable:
                 log.error("a notification cannot be read: %s", type(unreadable).__name__)
                 plans.append(_unplannable(source, f"unreadable: {type(unreadable).__name__}"))
-        return [*plans, *await self.plan_jobs(jobs)]
+        return [*plans, *await self.plan_jobs(jobs, pause)]
 
-    async def plan_jobs(self, jobs: Sequence[Job], *, dry: bool = False) -> list[Plan]:
+    async def plan_jobs(self, jobs: Sequence[Job], pause: Pause = no_pause, *, dry: bool = False) -> list[Plan]:
         """A plan for each job. `dry` takes no cap and charges no budget: the plans only tell what would be. Raises
         DEPENDENCY_UNAVAILABLE, Unavailable."""
         resolved_at = time.monotonic()
-        cases = await self._resolve(jobs)
-        await self._render(cases)
+        cases = await self._resolve(jobs, pause)
+        await self._render(cases, pause)
         deliveries = await self._deliver(cases, dry=dry)
         return [
             Plan(
@@ -156,9 +159,9 @@ class Planning:
     async def _job(self, source: ToPlan) -> Job:
         sealer = await self._keys.sealer(source.app_id, source.payload)
         payload = sealer.open("notification", source.event_id.encode(), "payload", source.payload)
-        return await self.job(source, Notification.FromString(payload))
+        return await self.job(source, Notification.FromString(payload), sealer)
 
-    async def job(self, source: ToPlan, notification: Notification) -> Job:
+    async def job(self, source: ToPlan, notification: Notification, sealer: AppSealer) -> Job:
         """A notification with what planning needs of its app. Raises KeyError for a category that is not known,
         LedgerUnavailable."""
         snapshot = self._config.snapshot
@@ -166,35 +169,38 @@ class Planning:
         if category is None:
             snapshot = await self._config.look_again()
             category = snapshot.categories_by_id[source.category_id]
+        wanted = wanted_channels(notification)
+        app_enabled = source.app_id in snapshot.enabled_apps
         return Job(
             source,
             notification,
             category,
-            await self._keys.sealer(source.app_id),
-            wanted_channels(notification),
-            source.app_id in snapshot.enabled_apps,
-            tuple(recipient_reference(source.app_id, recipient_id) for recipient_id in notification.recipient_ids),
+            sealer,
+            wanted,
+            meant_channels(wanted, category, app_enabled=app_enabled),
+            app_enabled,
+            tuple([recipient_reference(source.app_id, recipient_id) for recipient_id in notification.recipient_ids]),
             source.notification_id,
             not_before(notification, category),
         )
 
-    async def _resolve(self, jobs: Sequence[Job]) -> list[Case]:
+    async def _resolve(self, jobs: Sequence[Job], pause: Pause) -> list[Case]:
         asked: list[tuple[Job, ResolveQuery]] = []
         cases: list[Case] = []
         for job in jobs:
-            allowed = allowed_channels(job)
             for ref in job.recipients:
-                if allowed:
-                    asked.append((job, ResolveQuery(job.source.app_id, ref, job.category, allowed)))
+                if job.meant.channels:
+                    asked.append((job, ResolveQuery(job.source.app_id, ref, job.category, job.meant.channels)))
                 else:
                     cases.append(Case(job, Recipient(ref, found=True), [], forbidden_channels(job)))
         recipients = await self._preferences.resolve([query for _, query in asked])
-        for (job, query), recipient in zip(asked, recipients, strict=True):
-            forbidden = forbidden_channels(job) if len(query.channels) < len(job.wanted.channels) else []
+        await pause()
+        for (job, _), recipient in zip(asked, recipients, strict=True):
+            forbidden = forbidden_channels(job) if job.meant is not job.wanted else []
             cases.append(Case(job, recipient, [], forbidden))
         return cases
 
-    async def _render(self, cases: Sequence[Case]) -> None:
+    async def _render(self, cases: Sequence[Case], pause: Pause) -> None:
         queries: dict[tuple[object, ...], RenderQuery] = {}
         keys: list[tuple[object, ...] | None] = []
         for case in cases:
@@ -205,16 +211,21 @@ class Planning:
                 queries.setdefault(key, query)
             keys.append(key)
         rendered = dict(zip(queries, await self._templates.render(list(queries.values())), strict=True))
+        await pause()
+        literal: dict[UUID, Mapping[Channel, Content | None]] = {}
         now = datetime.now(UTC)
         for case, key in zip(cases, keys, strict=True):
             contents: Mapping[Channel, Content | None] = {}
             if key is not None:
-                contents = rendered[key].contents
-                case.template_version = rendered[key].version or None
-                case.track_links = rendered[key].track_links
+                answer = rendered[key]
+                contents = answer.contents
+                case.template_version = answer.version or None
+                case.track_links = answer.track_links
             elif case.job.notification.WhichOneof("body") == "content":
-                contents = literal_contents(case.job.notification.content)
-            if not allowed_channels(case.job):
+                if case.job.content_id not in literal:
+                    literal[case.job.content_id] = literal_contents(case.job.notification.content)
+                contents = literal[case.job.content_id]
+            if not case.job.meant.channels:
                 continue
             quiet = quiet_gate(case, now, self._random)
             candidates, suppressed = decide(wanted_of(case), case.recipient, contents, quiet)
@@ -266,12 +277,12 @@ class Planning:
 
     async def _admitted(self, routed: Sequence[Routed], *, dry: bool) -> list[Decided]:
         """What dedupe, caps and budgets say, and when what may go does so."""
-        queries = [query for one in routed if one.asks_caps and (query := cap_query(one)).asks]
+        queries = [query for one in routed if (query := cap_query(one)) is not None]
         asked = self._caps.peek(queries) if dry else self._caps.acquire(queries)
         by_delivery = {query.delivery_id: answer for query, answer in zip(queries, await asked, strict=True)}
         by_delivery |= await self._spend(routed, by_delivery, dry=dry)
         now = datetime.now(UTC)
-        found = [decided(one, by_delivery.get(one.delivery_id, CapAnswer(True)), now, self._random) for one in routed]
+        found = [decided(one, by_delivery.get(one.delivery_id, _PASSED), now, self._random) for one in routed]
         if not dry:
             self._count(found)
         grouped = groupby(found, key=lambda one: id(one.routed.case))
@@ -281,12 +292,12 @@ class Planning:
         self, routed: Sequence[Routed], capped: Mapping[UUID, CapAnswer], *, dry: bool
     ) -> dict[UUID, CapAnswer]:
         """What the budgets say of the SMS that caps let through, or that will ask them later."""
-        passed = {one.delivery_id: capped.get(one.delivery_id, CapAnswer(True)) for one in routed}
-        charges = [
-            sms_charge(one)
+        passed = {
+            one.delivery_id: capped.get(one.delivery_id, _PASSED)
             for one in routed
-            if one.candidate.channel is Channel.SMS and passed[one.delivery_id].allowed
-        ]
+            if one.candidate.channel is Channel.SMS
+        }
+        charges = [sms_charge(one) for one in routed if one.delivery_id in passed and passed[one.delivery_id].allowed]
         answers = await (self._budgets.look(charges) if dry else self._budgets.charge(charges))
         return {
             charge.delivery_id: replace(
@@ -322,7 +333,7 @@ class Planning:
             case.track_links,
         )
         if candidate.channel is Channel.EMAIL:
-            recipient_ref = UUID(bytes=case.recipient.ref)
+            recipient_ref = uuid_of(case.recipient.ref)
             content = finished_mail(content, job.notification.attachments, self._links, own, recipient_ref)
         elif candidate.channel in PUSH:
             content = finished_push(content, self._config.snapshot.lanes[one.lane_id].kind, self._links, own)
@@ -371,7 +382,7 @@ def _verdict(one: Decided) -> str:
 
 
 def _unplannable(source: ToPlan, rule: str) -> Plan:
-    nobody = UUID(bytes=NOBODY)
+    nobody = uuid_of(NOBODY)
     note = GateNote(Gate.RENDER, Verdict.SUPPRESS, Reason.RENDER_FAILED, rule)
     delivery = PlannedDelivery(
         delivery_id(source.notification_id, nobody, Channel.IOS, None),

@@ -1,8 +1,8 @@
 """What planning needs of the other daemons, in batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from google.protobuf.struct_pb2 import Struct
@@ -26,8 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveQuery:
+class ResolveQuery(NamedTuple):
     """One recipient in one category."""
 
     app_id: int
@@ -36,8 +35,7 @@ class ResolveQuery:
     channels: tuple[Channel, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RenderQuery:
+class RenderQuery(NamedTuple):
     """One template, locale and data, for some channels; times are told in `time_zone` (empty: UTC). `data` is passed on as it
     came."""
 
@@ -46,12 +44,14 @@ class RenderQuery:
     version: int
     locale: str
     channels: tuple[Channel, ...]
-    data: Struct = field(repr=False)
+    data: Struct
     time_zone: str = ""
 
+    def __repr__(self) -> str:
+        return f"RenderQuery({self.app_id}, {self.template!r}, {self.version}, {self.locale!r})"
 
-@dataclass(frozen=True, slots=True)
-class RenderedTemplate:
+
+class RenderedTemplate(NamedTuple):
     """`contents` has None for a channel the template has no body for. `track_links`: its links tell of clicks."""
 
     version: int

@@ -4,20 +4,18 @@ rested, at most once."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from math import ceil
 from random import Random
 from time import monotonic
 from uuid import UUID
 
 from clarion_channels.engine.budget import WINDOW_SECONDS
-from clarion_channels.engine.capacity import URGENT_SHARE
 from clarion_channels.engine.dead import DeadAddresses
 from clarion_channels.engine.lanes import Lane
 from clarion_channels.engine.lease import Leases
 from clarion_channels.engine.outcomes import MAX_CODE, clean, given_back, postponed
 from clarion_channels.engine.pacing import Pacer
 from clarion_channels.engine.wishes import Again, Wishes
-from clarion_kit.vocabulary import Channel, DeliveryState, Priority, Reason
+from clarion_kit.vocabulary import Channel, DeliveryState, Reason
 from clarion_ledger.caps import CapAnswer, CapQuery, Caps, NoCaps, caps_for
 from clarion_ledger.config import CategoryRule, ConfigCache
 from clarion_ledger.db import Pool
@@ -74,11 +72,9 @@ class Admission:
     def _within_limits(self, lane: Lane, deliveries: Sequence[Claimed]) -> list[Claimed]:
         """Those the lane takes now; the others come again in turn."""
         now = monotonic()
-        limit = lane.protection.limit
-        for_others = max(1, limit - ceil(limit * URGENT_SHARE))
         taken = []
         for delivery in deliveries:
-            if lane.in_flight >= (limit if delivery.priority is Priority.URGENT else for_others):
+            if not lane.has_room(delivery.priority):
                 self._put(postponed(delivery, lane.protection.next_turn()))
             elif lane.stop is None and not lane.protection.budget.allows(delivery.attempt, now):  # a trial is no retry
                 rest = min(lane.protection.policy.retry.cap, OVER_BUDGET)

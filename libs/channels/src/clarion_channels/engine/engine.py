@@ -9,8 +9,8 @@ prolongs what is still in hand.
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -44,13 +44,14 @@ from clarion_channels.engine.outcomes import (
     unreadable,
 )
 from clarion_channels.engine.policies import with_own
-from clarion_channels.engine.recorder import Recorder
+from clarion_channels.engine.recorder import BULK_LINGER, Recorder
 from clarion_channels.engine.retry import Decision, RetryPolicy, decide
 from clarion_channels.engine.stops import TRIAL, Stops, TrialResult
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message
 from clarion_kit.bus import Batch, Verdict
 from clarion_kit.errors import DomainError, Unavailable
+from clarion_kit.scavenger import Scavenger
 from clarion_kit.sealing import Unsealable
 from clarion_kit.telemetry import names
 from clarion_kit.telemetry.provider import Telemetry
@@ -65,6 +66,8 @@ from clarion_ledger.keys import KeyRing
 log = logging.getLogger(__name__)
 
 CLAIM_LIMIT = 500
+BULK_CLAIM_LIMIT = 100
+"""Bulk goes in steps that leave the event loop to others within some milliseconds."""
 UNUSABLE_PAUSE = timedelta(seconds=5)
 """Between tries to make a provider of an account that none can be made of."""
 
@@ -112,10 +115,12 @@ class DispatchEngine:
         self._abandoned_rest = abandoned_rest
         self._random = random or Random()
         self._capacity = Capacity(capacity)
+        self._bulk = Scavenger()
         self._tracing = telemetry.tracing
         self._meters = Meters(channel, telemetry.metrics, AppLabels(config))
         self._failover = Failover(channel, config, lanes, self._random)
         self._recorder = Recorder(pool, self._recorded)
+        self._bulk_recorder = Recorder(pool, self._recorded, BULK_LINGER)  # nobody waits behind a commit of its many
         self._stops = Stops(pool, lanes)
         self._admission = Admission(
             channel, pool, config, leases, collaborators, self._random, put=self._put, enter=self._enter
@@ -139,11 +144,12 @@ class DispatchEngine:
     async def running(self) -> AsyncIterator["DispatchEngine"]:
         """Write outcomes while entered. Leave it after `drain`. A recorder that fails ends whoever entered."""
         async with asyncio.TaskGroup() as group:
-            recording = group.create_task(self._recorder.run())
+            recording = [group.create_task(one.run()) for one in (self._recorder, self._bulk_recorder)]
             try:
                 yield self
             finally:
-                recording.cancel()
+                for one in recording:
+                    one.cancel()
                 for task in tuple(self._sending):
                     task.cancel()
                 await asyncio.gather(*self._sending, return_exceptions=True)
@@ -165,20 +171,24 @@ class DispatchEngine:
 
     async def drain(self) -> None:
         """Return when every delivery in hand is recorded."""
-        await self._capacity.empty.wait()
+        with self._recorder.hurried(), self._bulk_recorder.hurried():
+            await self._capacity.empty.wait()
 
     async def _handle(self, batch: Batch, priority: Priority) -> Verdict:
         ids = [UUID(bytes=id_) for id_ in batch.ids]
+        most = CLAIM_LIMIT
         while ids:
-            taken = await self._capacity.take(min(len(ids), CLAIM_LIMIT), priority)
+            if priority is Priority.BULK:
+                most = await self._bulk.step(BULK_CLAIM_LIMIT)
+            taken = await self._capacity.take(min(len(ids), most), priority)
             chunk, ids = ids[:taken], ids[taken:]
             leased_at = time.monotonic()
             try:
                 claimed = await claim(self._pool, chunk, self._leases.length)
             except BaseException:
-                self._capacity.give_back(taken)
+                self._capacity.give_back({priority: taken})
                 raise
-            self._capacity.give_back(taken - _slots(claimed))
+            self._capacity.give_back(_spare(taken, priority, claimed))
             if claimed:
                 self._leases.take(claimed, leased_at)
                 if sum(len(delivery.content) for delivery in claimed) >= MAX_CLAIM_BYTES:
@@ -195,9 +205,9 @@ class DispatchEngine:
         try:
             claimed = await claim_held(self._pool, lane.config.lane_id, taken, self._leases.length)
         except BaseException:
-            self._capacity.give_back(taken)
+            self._capacity.give_back({Priority.NORMAL: taken})
             raise
-        self._capacity.give_back(taken - _slots(claimed))
+        self._capacity.give_back(_spare(taken, Priority.NORMAL, claimed))
         self._leases.take(claimed, leased_at)
         trial: list[Outcome] = []
         if claimed:
@@ -261,14 +271,21 @@ class DispatchEngine:
         readable = [one for delivery in admitted if (one := await self._open(delivery, lane, spans, trial)) is not None]
         writable = await self._admission.writable([one.claimed for one in readable])
         opened = [one for one in readable if one.claimed.delivery_id in writable]
-        size = lane.provider.max_batch
+        bulk = all(one.claimed.priority is Priority.BULK for one in opened)
+        send = self._send_in_turn if bulk else self._send_batch
+        size = lane.batch_size(bulk=bulk)
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(opened), size):
-                group.create_task(self._send_batch(lane, opened[start : start + size]))
+                group.create_task(send(lane, opened[start : start + size]))
 
     def _enter(self, delivery: Claimed, lane: Lane) -> None:
         self._undecided[lease_key(delivery)] = lane
-        lane.enter()
+        lane.enter(delivery.priority)
+
+    async def _send_in_turn(self, lane: Lane, batch: Sequence[_Open]) -> None:
+        """Send bulk: what fills a provider's queue would make everything behind it wait."""
+        async with lane.bulk_turns:
+            await self._send_batch(lane, batch)
 
     async def _send_batch(self, lane: Lane, batch: Sequence[_Open]) -> None:
         timeout = lane.provider.timeout
@@ -280,6 +297,7 @@ class DispatchEngine:
                 continue
             one.started_ns, one.started = now_ns, now
             by_delivery[one.claimed.delivery_id] = one
+            self._note_wait(one.claimed)
 
         def report(message: Message, result: Result) -> None:
             one = by_delivery.pop(message.delivery_id, None)
@@ -297,6 +315,12 @@ class DispatchEngine:
         finally:
             for one in list(by_delivery.values()):
                 report(one.message, Result(Outcome.UNKNOWN, "not reported"))
+
+    def _note_wait(self, claimed: Claimed) -> None:
+        """How long something was on its way from its plan to its call, for bulk to yield; not what rested in between."""
+        if claimed.priority is not Priority.BULK and claimed.attempt == 1 and not claimed.gates_due:
+            waited = (claimed.claimed_at - claimed.planned_at).total_seconds() + self._leases.age(claimed)
+            self._bulk.waited(waited)
 
     async def _open(
         self, delivery: Claimed, lane: Lane, spans: BatchSpans, trial: list[Outcome] | None
@@ -345,7 +369,7 @@ class DispatchEngine:
                 segments=keys if len(keys) > 1 else (),
                 delay=decision.delay,
                 ambiguous=decision.ambiguous,
-                seconds_ago=elapsed,
+                began=one.started,
                 duration=timedelta(seconds=elapsed),
                 tried=decision.tried,
                 next_lane=next_lane,
@@ -441,8 +465,9 @@ class DispatchEngine:
     def _put(self, done: Record) -> None:
         lane = self._undecided.pop(lease_key(done.claimed), None)
         if lane is not None:
-            lane.leave()
-        self._recorder.put(done)
+            lane.leave(done.claimed.priority)
+        recorder = self._bulk_recorder if done.claimed.priority is Priority.BULK else self._recorder
+        recorder.put(done)
 
     def _recorded(self, records: Sequence[Record], still_held: set[UUID]) -> None:
         now = datetime.now(UTC)
@@ -452,8 +477,18 @@ class DispatchEngine:
                 log.warning("a lease was lost before its outcome was recorded", extra={"state": done.state.name})
             elif done.state.terminal:
                 self._meters.ended(done.claimed, done.state, now)
-        self._capacity.give_back(_slots([done.claimed for done in records]))
+        self._capacity.give_back(_slots(done.claimed for done in records))
 
 
-def _slots(claimed: Sequence[Claimed]) -> int:
-    return sum(slots_of(delivery.content) for delivery in claimed)
+def _slots(claimed: Iterable[Claimed]) -> Counter[Priority]:
+    slots = Counter[Priority]()
+    for delivery in claimed:
+        slots[delivery.priority] += slots_of(delivery.content)
+    return slots
+
+
+def _spare(taken: int, priority: Priority, claimed: Sequence[Claimed]) -> Counter[Priority]:
+    """What is to be given back of `taken` slots, by what was claimed for them; negative where that needs more."""
+    spare = Counter({priority: taken})
+    spare.subtract(_slots(claimed))
+    return spare

@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
+from math import ceil
 from time import monotonic
 
 from pydantic import ValidationError
 
+from clarion_channels.engine.capacity import URGENT_SHARE
 from clarion_channels.engine.policies import LanePolicy, Policies
 from clarion_channels.engine.protection import Protection
 from clarion_channels.port import ForLane, Provider, ProviderFactory, ProviderUnavailable, Receipts
 from clarion_kit.sealing import Unsealable
-from clarion_kit.vocabulary import Channel, StopReason
+from clarion_kit.vocabulary import Channel, Priority, StopReason
 from clarion_ledger.config import ConfigCache, LaneConfig
 from clarion_ledger.keys import KeyRing
 
@@ -23,6 +25,12 @@ log = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "clarion.providers"
 PROBE_TIMEOUT_SECONDS = 10.0
 UNUSABLE_FOR_SECONDS = 1.0
+BULK_SHARE = 0.5
+"""How much of its limit bulk fills."""
+BULK_CALLS = 4
+"""Batches of bulk that its provider has at once."""
+_BULK_BATCHES = 5
+"""Batches of bulk that would fill what a provider can have open: one more than it gets, so that others find some free."""
 
 
 class LaneUnusable(Exception):
@@ -42,24 +50,43 @@ class LaneDeleted(LaneUnknown):
 
 
 class Lane:
-    """A provider account at work. `in_flight`: deliveries it was given and has not answered; `stop`: why it gets none."""
+    """A provider account at work. `in_flight`: deliveries it was given and has not answered, `bulk_in_flight` those of them
+    that are bulk; `stop`: why it gets none."""
 
     def __init__(self, config: LaneConfig, provider: Provider, protection: Protection, stop: StopReason | None) -> None:
         self.config = config
         self.provider = provider
         self.protection = protection
         self.in_flight = 0
+        self.bulk_in_flight = 0
         self.stop = stop
         self.outcomes: Counter[str] = Counter()
+        self.bulk_turns = asyncio.Semaphore(BULK_CALLS)
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def enter(self) -> None:
+    def batch_size(self, *, bulk: bool) -> int:
+        """Messages that one call gets. Those of bulk, `BULK_CALLS` at once, leave a fifth of the provider to others."""
+        most = self.provider.max_batch
+        return min(most, max(1, self.provider.max_in_flight // _BULK_BATCHES)) if bulk else most
+
+    def has_room(self, priority: Priority) -> bool:
+        """Whether it takes one more now: a fifth of its limit is for urgent deliveries alone, and bulk fills half of it."""
+        limit = self.protection.limit
+        if priority is Priority.URGENT:
+            return self.in_flight < limit
+        if priority is Priority.BULK and self.bulk_in_flight >= max(1, int(limit * BULK_SHARE)):
+            return False
+        return self.in_flight < max(1, limit - ceil(limit * URGENT_SHARE))
+
+    def enter(self, priority: Priority) -> None:
         self.in_flight += 1
+        self.bulk_in_flight += priority is Priority.BULK
         self._idle.clear()
 
-    def leave(self) -> None:
+    def leave(self, priority: Priority) -> None:
         self.in_flight -= 1
+        self.bulk_in_flight -= priority is Priority.BULK
         if self.in_flight == 0:
             self._idle.set()
 

@@ -135,6 +135,8 @@ class Policies:
 
 def with_own(policy: RetryPolicy, own: retry_pb2.RetryPolicy) -> RetryPolicy:
     """`policy` with what `own` states in its place."""
+    if not own.ByteSize():
+        return policy
     base = _stated(own.base) or policy.base
     return RetryPolicy(
         base=base,

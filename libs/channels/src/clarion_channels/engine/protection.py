@@ -13,6 +13,8 @@ from clarion_kit.vocabulary import StopReason
 SHORTEST_REST = timedelta(milliseconds=200)
 LONGEST_REST = timedelta(seconds=30)
 _RATE_SMOOTHING = 0.2
+_RUNS_DRY = 0.25
+"""Share of its limit below which a lane has too little to do, while others wait for their turn."""
 
 
 class Protection:
@@ -38,6 +40,8 @@ class Protection:
         self._limit.answered(outcome, latency, in_flight, now)
         self.budget.attempted(attempt, outcome, now)
         self._turns.answered(now)
+        if in_flight < self.limit * _RUNS_DRY:
+            self._turns.hasten(now)
         self._breaker.count(outcome, now)
         self._credentials.count(outcome, now)
         self._guard.count(outcome, now)
@@ -50,8 +54,9 @@ class Protection:
         return None
 
     def next_turn(self) -> timedelta:
-        """How long a delivery rests that found the lane full: one turn after the other, at the rate of its answers."""
-        return self._turns.next(time.monotonic(), self._turns.per_second)
+        """How long a delivery rests that found the lane full: one turn after the other, at the rate of its answers. Before
+        there is a rate, all that the lane holds is thought to take a second."""
+        return self._turns.next(time.monotonic(), self._turns.per_second or self.limit)
 
     def next_paced_turn(self, wait: timedelta) -> timedelta:
         """How long a delivery rests that is not to go for `wait`: one turn after the other, at the rate of its pace."""
@@ -74,6 +79,7 @@ class Turns:
         self._counted = 0
         self._since: float | None = None
         self._next = 0.0
+        self._hastened_at = float("-inf")
 
     def answered(self, now: float) -> None:
         if self._since is None:
@@ -84,6 +90,14 @@ class Turns:
             rate = self._counted / (now - self._since)
             self.per_second += (rate - self.per_second) * (_RATE_SMOOTHING if self.per_second else 1.0)
             self._counted, self._since = 0, now
+
+    def hasten(self, now: float) -> None:
+        """The lane runs dry. If there are turns to come, they were put too far apart: who comes with the rate of the answers
+        alone can never make it faster. It doubles, once a second, and the next turn is soon."""
+        if self._next > now + SHORTEST_REST.total_seconds() and now - self._hastened_at >= 1.0:
+            self._hastened_at = now
+            self.per_second *= 2
+            self._next = now
 
     def next(self, now: float, per_second: float) -> timedelta:
         turn = max(self._next, now + SHORTEST_REST.total_seconds()) + 1 / max(per_second, 1.0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _PLAIN = re.compile(r"[ -~]*")
@@ -54,7 +55,7 @@ def render(headers: MailHeaders, subject: str) -> bytes:
         f"From: {_mailbox('From', headers.sender)}",
         f"To: {_mailbox('To', headers.recipient)}",
         f"Subject: {_unstructured('Subject', subject)}",
-        f"Date: {format_datetime(headers.date.astimezone(UTC))}",
+        f"Date: {_date(int(headers.date.timestamp()))}",
         f"Message-ID: <{_address('Message-ID', headers.message_id)}>",
     ]
     lines += (f"{name}: {value}" for name, value in unsubscribe_fields(headers, separator=",\r\n ").items())
@@ -76,6 +77,12 @@ def unsubscribe_fields(headers: MailHeaders, *, separator: str = ", ") -> dict[s
 def check_address(field: str, address: str) -> str:
     """`address` itself when it is safe in headers and envelopes; raises `HeaderError` naming `field`."""
     return _address(field, address)
+
+
+@lru_cache(maxsize=8)
+def _date(seconds: int) -> str:
+    """Of a Unix time: the same for all mails of a second."""
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
 
 
 def _mailbox(field: str, mailbox: Mailbox) -> str:

@@ -16,6 +16,8 @@ IMAGE_URL = "clarion_image_url"
 ACTIONS = "clarion_actions"
 """Keys of the app's data that are ours; an app may use none that begins with "clarion"."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 class InvalidMessage(Exception):
     """The message cannot become a request. `code` is for machines; the text is free of personal data."""
@@ -66,7 +68,7 @@ def actions_of(push: PushContent) -> list[Json]:
 def encode(document: Json) -> bytes:
     """JSON in UTF-8 without needless bytes. Raises `InvalidMessage` for numbers that JSON has not."""
     try:
-        return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _JSON.encode(document).encode()
     except ValueError as error:
         raise InvalidMessage("local:not_json", "the content holds what JSON cannot") from error
 

@@ -36,6 +36,18 @@ def bench(options: BenchOptions) -> int:
     return 1 if any(results.faults()) else 0
 
 
+def _readme(out: Path, second: Path | None) -> int:
+    """Write the tables; 1 if there are two runs that do not agree."""
+    first = json.loads((out / RESULTS_FILE).read_text())
+    again = json.loads((second / RESULTS_FILE).read_text()) if second else None
+    for path in tables.write(Path.cwd(), first, again):
+        sys.stdout.write(f"{path}\n")
+    apart = tables.disagreements(first, again) if again else {}
+    for key, share in apart.items():
+        sys.stderr.write(f"{key}: {'not in both runs' if share is None else f'{share:.0%} apart'}\n")
+    return 1 if apart else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m clarion_local.bench", description=__doc__)
     parser.add_argument("what", nargs="?", choices=("run", "readme"), default="run")
@@ -45,15 +57,14 @@ def main() -> int:
     sizes.add_argument("--smoke", dest="sizes", action="store_const", const="smoke", help="tiny counts; no figures")
     parser.add_argument("--profile", action="store_true", help="also py-spy on every daemon")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for results and page")
+    parser.add_argument("--second", type=Path, help="readme: folder of a second run, that stands beside the first")
     parser.add_argument("--keep", type=Path, help="folder for data and logs, kept afterwards")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     for noisy in ("nats", "alembic", "clarion_kit.bus"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     if given.what == "readme":
-        for path in tables.write(Path.cwd(), json.loads((given.out / RESULTS_FILE).read_text())):
-            sys.stdout.write(f"{path}\n")
-        return 0
+        return _readme(given.out, given.second)
     only = tuple(name for name in given.only.split(",") if name)
     options = BenchOptions(given.out, given.sizes or next(iter(SIZES)), only, given.profile, given.keep)
     try:

@@ -43,13 +43,13 @@ class Sizes:
 
 
 FULL = Sizes(
-    recipients=20_000,
+    recipients=10_000,
     warm_up=5_000,
     e2e=300_000,
-    e2e_delayed=60_000,
+    e2e_delayed=30_000,
     window=20_000,
     rates=(185, 925, 1_850),
-    rate_seconds=60.0,
+    rate_seconds=30.0,
     flood_seconds=30.0,
     stage_batch=40_000,
     stage_unary=15_000,
@@ -64,16 +64,16 @@ FULL = Sizes(
     paced=500,
     scheduled=3_000,
     future=1_000_000,
-    growth=20_000,
+    growth=10_000,
     growth_rounds=3,
     ledger_rows=10_000_000,
     in_flight=1_000_000,
-    scale=20_000,
+    scale=10_000,
     scale_pairs=2,
     tracing=8_000,
     tracing_rounds=2,
     bare=20_000,
-    profile=40_000,
+    profile=20_000,
 )
 QUICK = Sizes(
     recipients=4_000,

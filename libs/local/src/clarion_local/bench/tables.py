@@ -1,6 +1,7 @@
 """Tables of figures in the READMEs, written from a run's results between markers; nobody types them.
 
-A block begins with ``<!-- bench: NAME -->`` and ends with ``<!-- /bench -->``.
+A block begins with ``<!-- bench: NAME -->`` and ends with ``<!-- /bench -->``. A second run stands beside the first in the
+table of what is promised; every other table shows the first.
 """
 
 import re
@@ -25,43 +26,79 @@ _WANTED: Mapping[str, tuple[str, str]] = {
     "unaccounted": ("unaccounted for", "0"),
 }
 """Key of the last line → what it is, and what it should be."""
+_STEADY = (
+    "e2e_per_s",
+    "accept_batch_per_s",
+    "accept_unary_per_s",
+    "cpu_us_per_notification",
+    "growth_ratio_10m",
+    "max_pss_mb",
+)
+"""Rates and costs. Two quiet runs agree about these; a percentile beyond what the machine can do is a backlog's length."""
+AGREE = 0.15
+"""How far apart two runs may be, as a share of the larger figure."""
 _MILLION = 1_000_000
 _NONE = "-"
 
 Document = Mapping[str, object]
 
 
-def write(root: Path, document: Document) -> list[Path]:
-    """Write every block of every README anew; gives the files that had any. Raises OSError, ValueError for a block of an
-    unknown name."""
+def write(root: Path, document: Document, again: Document | None = None) -> list[Path]:
+    """Write every block of every README anew, `again` being a second run of the same; gives the files that had any. Raises
+    OSError, ValueError for a block of an unknown name."""
     written = []
     for name in FILES:
         path = root / name
         text = path.read_text()
         if _BLOCK.search(text):
-            path.write_text(filled(text, document))
+            path.write_text(filled(text, document, again))
             written.append(path)
     return written
 
 
-def filled(text: str, document: Document) -> str:
+def filled(text: str, document: Document, again: Document | None = None) -> str:
     """A text with its blocks written anew. Raises ValueError for a block of an unknown name."""
 
     def block(found: re.Match[str]) -> str:
         make = BLOCKS.get(found[2])
         if make is None:
             raise ValueError(f"no block is called {found[2]}; there are {', '.join(BLOCKS)}")
-        return f"{found[1]}{make(document)}\n{found[3]}"
+        made = performance(document, again) if make is performance else make(document)
+        return f"{found[1]}{made}\n{found[3]}"
 
     return _BLOCK.sub(block, text)
 
 
-def performance(document: Document) -> str:
-    """The figures that are promised, beside those that were found."""
-    rows = []
+def performance(document: Document, again: Document | None = None) -> str:
+    """The figures that are promised, beside those that were found, in one run or in two."""
+    if again is None:
+        rows = [(what, wanted, _figure(_summed(document, key))) for key, (what, wanted) in _WANTED.items()]
+        return _dated(document) + _table(("", "wanted", "measured"), rows)
+    both = []
     for key, (what, wanted) in _WANTED.items():
-        rows.append((what, wanted, _figure(number_at(document, ("summary", key)))))
-    return _dated(document) + _table(("", "wanted", "measured"), rows)
+        apart = distance(document, again, key)
+        shown = _NONE if apart is None else f"{apart:.0%}"
+        both.append((what, wanted, _figure(_summed(document, key)), _figure(_summed(again, key)), shown))
+    return _dated(document) + _table(("", "wanted", "first run", "second run", "apart"), both)
+
+
+def distance(document: Document, again: Document, key: str) -> float | None:
+    """How far apart two runs are in a figure of the last line, as a share of the larger one; None where one has it not."""
+    first, second = _summed(document, key), _summed(again, key)
+    if first is None or second is None:
+        return None
+    larger = max(abs(first), abs(second))
+    return abs(first - second) / larger if larger else 0.0
+
+
+def disagreements(document: Document, again: Document) -> dict[str, float | None]:
+    """Rates and costs that two runs do not agree about, and how far apart they are (None: one run has it not)."""
+    apart = {key: distance(document, again, key) for key in _STEADY}
+    return {key: share for key, share in apart.items() if share is None or share > AGREE}
+
+
+def _summed(document: Document, key: str) -> float | int | None:
+    return number_at(document, ("summary", key))
 
 
 def latencies(document: Document) -> str:

@@ -29,6 +29,7 @@ from clarion_ledger.ids import floor_of
 MAX_ITEMS = 1_000
 STREAM_WINDOW = 1_000
 STREAM_GATHER = 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEND_STREAM = "/clarion.notification.v1.NotificationService/SendStream"
 
 
@@ -320,9 +321,8 @@ def _entry(event: reading.EventRow) -> pb.TimelineEntry:
 def _timestamp(moment: datetime | None) -> Timestamp | None:
     if moment is None:
         return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment.astimezone(UTC))
-    return stamp
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def _floor(faults: Faults, field: str, stamp: Timestamp) -> UUID:

@@ -26,9 +26,12 @@ class PreferenceClient:
         recipients: list[Recipient] = []
         for start in range(0, len(queries), BATCH):
             chunk = queries[start : start + BATCH]
+            request = pb.ResolveRequest()
+            for query in chunk:
+                _put(request, query)
             response: pb.ResolveResponse = await self._peer.call(
                 self._stub.Resolve,
-                pb.ResolveRequest(queries=[_query(query) for query in chunk]),
+                request,
                 timeout=TIMEOUT,
                 name="clarion.internal.preference.v1.PreferenceService/Resolve",
             )
@@ -36,14 +39,15 @@ class PreferenceClient:
         return recipients
 
 
-def _query(query: ResolveQuery) -> pb.ResolveRequest.Query:
-    return pb.ResolveRequest.Query(
+def _put(request: pb.ResolveRequest, query: ResolveQuery) -> None:
+    """In place: a message that is put into another is copied."""
+    request.queries.add(
         app_id=query.app_id,
         recipient_ref=query.recipient_ref,
         category=query.category.name,
         critical=query.category.critical,
         opt_in_required=query.category.opt_in_required,
-        channels=query.channels,  # type: ignore[arg-type]  # our numbers are the contract's (tested)
+        channels=query.channels,  # our numbers are the contract's (tested)
     )
 
 

@@ -26,9 +26,12 @@ class TemplateClient:
         """In order. Raises DomainError DEPENDENCY_UNAVAILABLE."""
         rendered: list[RenderedTemplate] = []
         for start in range(0, len(queries), BATCH):
+            request = pb.RenderRequest()
+            for query in queries[start : start + BATCH]:
+                _put(request, query)
             response: pb.RenderResponse = await self._peer.call(
                 self._stub.Render,
-                pb.RenderRequest(items=[_item(query) for query in queries[start : start + BATCH]]),
+                request,
                 timeout=TIMEOUT,
                 name="clarion.internal.template.v1.TemplateService/Render",
             )
@@ -36,16 +39,17 @@ class TemplateClient:
         return rendered
 
 
-def _item(query: RenderQuery) -> pb.RenderRequest.Item:
-    return pb.RenderRequest.Item(
+def _put(request: pb.RenderRequest, query: RenderQuery) -> None:
+    """In place: a message that is put into another is copied."""
+    item = request.items.add(
         app_id=query.app_id,
         template=query.template,
         version=query.version,
         locale=query.locale,
-        data=query.data,
         time_zone=query.time_zone,
-        channels=query.channels,  # type: ignore[arg-type]  # our numbers are the contract's (tested)
+        channels=query.channels,  # our numbers are the contract's (tested)
     )
+    item.data.CopyFrom(query.data)
 
 
 def _rendered(item: pb.RenderedItem) -> RenderedTemplate:

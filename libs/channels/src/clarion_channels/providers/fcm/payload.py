@@ -22,9 +22,6 @@ def build_body(message: Message, now: datetime) -> bytes:
     if device.service == ANDROID_PUSH_SERVICE_HUAWEI:
         raise InvalidMessage("local:push_service", "the device is registered with another push service")
     payload = payload_of(push, str(message.delivery_id), message.content.event_token)
-    size = len(encode(payload))
-    if size > MAX_PAYLOAD_BYTES:
-        raise too_large(size, MAX_PAYLOAD_BYTES, "FCM")
     android: dict[str, Json] = {
         "priority": "NORMAL" if message.priority == PRIORITY_BULK else "HIGH",
         "ttl": f"{ttl_seconds(message.expire_at, now)}s",
@@ -34,7 +31,12 @@ def build_body(message: Message, now: datetime) -> bytes:
     shown = notification_of(push)
     if shown:
         android["notification"] = shown
-    return encode({"message": {"token": device.token, **payload, "android": android}})
+    body = encode({"message": {"token": device.token, **payload, "android": android}})
+    if len(body) > MAX_PAYLOAD_BYTES:  # of which the payload is the greater part
+        size = len(encode(payload))
+        if size > MAX_PAYLOAD_BYTES:
+            raise too_large(size, MAX_PAYLOAD_BYTES, "FCM")
+    return body
 
 
 def ttl_seconds(expire_at: datetime, now: datetime) -> int:

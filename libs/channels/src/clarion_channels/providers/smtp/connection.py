@@ -1,20 +1,22 @@
 """One kept SMTP connection: connect, carry mails one after the other, quit.
 
-MAIL, RCPT and DATA are not pipelined: aiosmtplib pairs one reply with one command and drops what arrives beyond it.
+aiosmtplib connects, secures and authenticates. It pairs one reply with one command, so from then on a `Conversation` of our
+own speaks: MAIL, RCPT and DATA are one write and one wait where the server offers PIPELINING (RFC 2920).
 """
 
-import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from aiosmtplib import SMTP, SMTPException
 from aiosmtplib.errors import SMTPServerDisconnected
 
 from clarion_channels.providers.smtp.answers import Reply
+from clarion_channels.providers.smtp.conversation import Conversation
 from clarion_channels.providers.smtp.settings import SmtpSettings
 
+_RESET = b"RSET\r\n"
+_DATA = b"DATA\r\n"
 _END_OF_DATA = b".\r\n"
 _START_INPUT = 354
 _CLOSING = 421
@@ -37,18 +39,26 @@ class Envelope:
             raise ValueError("an envelope path holds a character that could end it")
 
 
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What the server offered in its answer to EHLO."""
+
+    size: bool = False
+    dsn: bool = False
+    pipelining: bool = False
+
+
 class Connection:
     """An authenticated connection over TLS. Open it with `open_connection`; it carries one mail at a time.
 
-    Its caller bounds every wait: one deadline for a mail costs less than aiosmtplib's own for each command.
+    Its caller bounds every wait: one deadline for a mail costs less than one for each command.
     """
 
-    def __init__(self, client: SMTP) -> None:
-        self._client = client
+    def __init__(self, conversation: Conversation, extensions: Extensions) -> None:
+        self._conversation = conversation
+        self._extensions = extensions
         self._mails = 0
         self._needs_reset = False
-        self._sizes = client.supports_extension("size")
-        self._reports = client.supports_extension("dsn")
 
     @property
     def mails(self) -> int:
@@ -57,93 +67,104 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        return self._client.is_connected
+        return self._conversation.usable
 
     async def deliver(self, envelope: Envelope, message: bytes, on_content: Callable[[], None]) -> Reply:
         """Offer one mail; gives the reply that decided on it, be it to MAIL, RCPT, DATA or the content.
 
         `message` has CRLF line ends and its dots not stuffed. `on_content` is called once content is written:
-        from then on a lost connection leaves the mail's fate unknown. Raises `SMTPException` (lost, timed out,
-        malformed reply) when no reply decided; after that, or when cancelled, the connection must be aborted.
+        from then on a lost connection leaves the mail's fate unknown. Raises `SMTPException` (lost, malformed reply)
+        when no reply decided; after that, or when cancelled, the connection must be aborted.
         """
         self._mails += 1
+        commands = [self._mail(envelope, len(message)), self._rcpt(envelope), _DATA]
         if self._needs_reset:
-            await self._command(b"RSET")
+            commands.insert(0, _RESET)
         self._needs_reset = True
-        for command in (self._mail(envelope, len(message)), self._rcpt(envelope)):
-            reply = await self._command(*command)
-            if not reply.positive:
-                return reply
-        reply = await self._command(b"DATA")
-        if reply.code != _START_INPUT:
-            return reply
+        refusal = await self._offer(commands)
+        if refusal is not None:
+            return refusal
         reply = await self._content(message, on_content)
         self._needs_reset = False
         return reply
 
     def hang_up(self) -> None:
         """Close with a QUIT whose reply nobody waits for. Idempotent."""
-        protocol = self._client.protocol
-        if protocol is not None and protocol.is_connected:
-            protocol.write(b"QUIT\r\n")
-        self._client.close()
+        if self.usable:
+            self._conversation.write(b"QUIT\r\n", 1)
+        self._conversation.close()
 
     async def quit(self) -> None:
         """Close once the server answered a QUIT, or did not."""
         try:
-            await self._client.quit()
+            self._conversation.write(b"QUIT\r\n", 1)
+            await self._conversation.reply()
         except SMTPException:
             pass
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Close at once, without TLS's farewell: a silent peer could delay that for long. Idempotent."""
-        transport = self._client.transport
-        self._client.close()
-        if transport is not None:
-            # uvloop's transports do not derive from asyncio's, so there is nothing to check at run time.
-            cast(asyncio.WriteTransport, transport).abort()
+        """Close at once. Idempotent."""
+        self._conversation.abort()
 
-    def _mail(self, envelope: Envelope, size: int) -> list[bytes]:
-        words = [b"MAIL", b"FROM:<%b>" % envelope.sender.encode("ascii")]
-        if self._sizes:
-            words.append(b"SIZE=%d" % size)
-        if self._reports:
-            words += [b"RET=HDRS", *([b"ENVID=%b" % _xtext(envelope.envelope_id)] if envelope.envelope_id else [])]
-        return words
+    def _mail(self, envelope: Envelope, size: int) -> bytes:
+        line = f"MAIL FROM:<{envelope.sender}>"
+        if self._extensions.size:
+            line += f" SIZE={size}"
+        if self._extensions.dsn:
+            line += " RET=HDRS" + (f" ENVID={_xtext(envelope.envelope_id)}" if envelope.envelope_id else "")
+        return f"{line}\r\n".encode("ascii")
 
-    def _rcpt(self, envelope: Envelope) -> list[bytes]:
-        words = [b"RCPT", b"TO:<%b>" % envelope.recipient.encode("ascii")]
-        if self._reports:
-            words += [b"NOTIFY=FAILURE,DELAY", b"ORCPT=rfc822;%b" % _xtext(envelope.recipient)]
-        return words
+    def _rcpt(self, envelope: Envelope) -> bytes:
+        line = f"RCPT TO:<{envelope.recipient}>"
+        if self._extensions.dsn:
+            line += f" NOTIFY=FAILURE,DELAY ORCPT=rfc822;{_xtext(envelope.recipient)}"
+        return f"{line}\r\n".encode("ascii")
 
-    async def _command(self, *words: bytes) -> Reply:
-        response = await self._client.execute_command(*words)
-        return self._reply(response.code, response.message)
+    async def _offer(self, commands: Sequence[bytes]) -> Reply | None:
+        """The reply that refused the mail; None where the server waits for its content."""
+        at_once = self._extensions.pipelining
+        if at_once:
+            self._conversation.write(b"".join(commands), len(commands))
+        refusal: Reply | None = None
+        for command in commands:
+            if not at_once:
+                self._conversation.write(command, 1)
+            try:
+                reply = await self._reply()
+                if refusal is not None and command is _DATA and reply.code == _START_INPUT:
+                    # RFC 2920 §3.1: it may wait for the content of a mail that it has refused.
+                    self._conversation.write(_END_OF_DATA, 1)
+                    await self._reply()
+            except SMTPServerDisconnected:
+                if refusal is None:
+                    raise
+                break
+            wanted = reply.code == _START_INPUT if command is _DATA else reply.positive or command is _RESET
+            if refusal is None and not wanted:
+                refusal = reply
+                if not at_once:
+                    break
+        return refusal
 
     async def _content(self, message: bytes, on_content: Callable[[], None]) -> Reply:
-        protocol = self._client.protocol
-        if protocol is None:
-            raise SMTPServerDisconnected("Connection lost before the content")
         if not message.endswith(b"\r\n"):
             message += b"\r\n"
-        stuffed = message.replace(b"\r\n.", b"\r\n..")
-        protocol.write(stuffed + _END_OF_DATA)
+        self._conversation.write(message.replace(b"\r\n.", b"\r\n..") + _END_OF_DATA, 1)
         on_content()
-        response = await protocol.read_response()
-        return self._reply(response.code, response.message)
+        return await self._reply()
 
-    def _reply(self, code: int, text: str) -> Reply:
-        if code == _CLOSING:
+    async def _reply(self) -> Reply:
+        reply = await self._conversation.reply()
+        if reply.code == _CLOSING:
             self.abort()
-        return Reply(code, text)
+        return reply
 
 
-def _xtext(text: str) -> bytes:
+def _xtext(text: str) -> str:
     """RFC 3461 §4: printable ASCII, "+" and "=" as hexadecimal."""
-    return text.replace("+", "+2B").replace("=", "+3D").encode("ascii")
+    return text.replace("+", "+2B").replace("=", "+3D")
 
 
 async def open_connection(settings: SmtpSettings, tls: ssl.SSLContext) -> Connection:
@@ -166,7 +187,10 @@ async def open_connection(settings: SmtpSettings, tls: ssl.SSLContext) -> Connec
     try:
         if client.is_ehlo_or_helo_needed:
             await client.ehlo()
+        if client.transport is None:
+            raise SMTPServerDisconnected("Connection lost")
     except BaseException:
         client.close()
         raise
-    return Connection(client)
+    offered = Extensions(*map(client.supports_extension, ("size", "dsn", "pipelining")))
+    return Connection(Conversation(client.transport), offered)

@@ -46,7 +46,7 @@ class SmtpSettings(BaseModel):
     )
     local_hostname: _Domain = Field(default="localhost", description="The name given in EHLO.")
     ca_file: Path | None = Field(default=None, description="PEM file of trusted authorities; unset: the system's.")
-    pool_size: int = Field(default=10, ge=1, le=100, description="Kept connections; each carries one mail at a time.")
+    pool_size: int = Field(default=20, ge=1, le=100, description="Kept connections; each carries one mail at a time.")
     max_mails_per_connection: int = Field(default=500, ge=1)
     max_idle: timedelta = Field(default=timedelta(seconds=60), gt=timedelta())
     timeout: timedelta = Field(
