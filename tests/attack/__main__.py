@@ -3,14 +3,13 @@
 import argparse
 import asyncio
 import logging
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from clarion_local.stack import Options, Stack
+from clarion_testkit.memory import memory_folder
 from clarion_testkit.otlp import Collector
 
 from . import canary, flood, headers, pumping, rpc_matrix, ssrf, stolen, templates, timing, tokens, webhooks
@@ -32,9 +31,6 @@ ATTACKS: Mapping[str, Callable[[Stage, Size], Awaitable[Finding]]] = {
     "canary": canary.attack,
 }
 """In this order: what measures time comes first, what makes a crowd comes late."""
-
-_MEMORY = Path("/dev/shm")
-_NEEDED_BYTES = 6 << 30
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +62,6 @@ async def _make(
     log.info("%s took %.0f s", name, time.monotonic() - began)
 
 
-def _folder_of_data() -> str | None:
-    """In memory where there is room: what a flood does to others is to be told from what the disk does. It stands still for
-    half a second now and then on common virtual machines, with or without a flood."""
-    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _NEEDED_BYTES
-    return str(_MEMORY) if roomy else None
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of every choice an attack makes")
@@ -87,9 +76,10 @@ def main() -> int:
     for noisy in ("nats", "alembic", "clarion_kit.bus"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="clarion-attack-", dir=_folder_of_data()) as made:
+    # In memory: what a flood does to others is to be told from a disk that stands still.
+    with memory_folder("attack") as made:
         size = Size.SHORT if options.short else Size.FULL
-        report = asyncio.run(run(options.seed, options.keep or Path(made), size, only))
+        report = asyncio.run(run(options.seed, options.keep or made, size, only))
     for row in report.table():
         log.info("%s", row)
     faults = list(report.faults())

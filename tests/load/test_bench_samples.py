@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarion_local.bench import samples
+from clarion_local.bench import disk, samples
 
 VALUES = st.lists(st.floats(min_value=0, max_value=1e6), min_size=1, max_size=300)
 
@@ -65,3 +65,11 @@ def test_kept_latencies_are_read_back_unchanged(tmp_path_factory: pytest.TempPat
     samples.write(path, values)
 
     assert list(samples.read(path)) == values
+
+
+def test_disk_is_timed_write_by_write_and_its_file_is_gone(tmp_path: Path) -> None:
+    found = disk.syncs(tmp_path, 5)
+
+    assert found.count == 5
+    assert 0.0 < found.p50_ms <= found.max_ms
+    assert not list(tmp_path.iterdir())

@@ -27,6 +27,7 @@ from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, ProviderUnavailable, Receipts, Report
 from clarion_kit.bus import Batch, Verdict
 from clarion_kit.errors import unavailable
+from clarion_kit.scavenger import Scavenger
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import Channel, DeliveryState, Priority
 from clarion_ledger import admin, stops
@@ -308,9 +309,10 @@ async def bench(
     wishes: Callable[[ConfigCache], Wishes] | None = None,
     pacer: Pacer | None = None,
     caps: Caps | None = None,
+    bulk: Scavenger | None = None,
 ) -> AsyncIterator[Bench]:
     """A running engine under the dispatcher's role; `url`: reach Postgres through it. `wishes` and `pacer` replace what is
-    scripted; without `caps` there are none."""
+    scripted; without `caps` there are none, and without `bulk` it yields as it does."""
     factory = ScriptedFactory()
     scripted_wishes, scripted_pacer = ScriptedWishes(), ScriptedPacer()
     reported: list[DeadAddress] = []
@@ -345,6 +347,7 @@ async def bench(
             ),
             telemetry,
             capacity=capacity,
+            bulk=bulk,
         )
         async with engine.running():
             yield Bench(

@@ -8,12 +8,14 @@ import pytest
 
 from clarion_channels.engine import lease as lease_module
 from clarion_channels.engine.dead import DeadAddress
+from clarion_channels.engine.engine import BULK_CLAIM_LIMIT
 from clarion_channels.outcome import Outcome, Result
 from clarion_channels.port import Message, Report
 from clarion_kit.bus import Verdict
 from clarion_kit.telemetry.provider import Telemetry
 from clarion_kit.vocabulary import DeliveryState, EventKind, Priority, Reason
 from clarion_testkit.plugin import App, Database
+from clarion_testkit.yielding import OneByOne
 
 from .engine_samples import Bench, Paused, answer, bench
 
@@ -300,6 +302,23 @@ async def test_normal_delivery_reaches_its_provider_past_a_flood_of_bulk(
         assert await flood is Verdict.ACK
         await b.settled()
         assert set(await b.states(bulk + normal)) == {DeliveryState.SENT}
+
+
+async def test_bulk_goes_in_steps_that_it_is_given_and_yields_to_what_others_waited(
+    database: Database, app: App, telemetry: Telemetry
+) -> None:
+    yielding = OneByOne()
+    async with bench(database, app, telemetry, bulk=yielding) as b:
+        lane_id = await b.lane()
+        await b.send(await b.deliveries(lane_id, 3, priority=Priority.BULK), Priority.BULK)
+        assert yielding.asked == [BULK_CLAIM_LIMIT] * 3
+        assert yielding.waits == []
+
+        await b.send(await b.deliveries(lane_id, 2))
+
+        assert len(yielding.asked) == 3
+        assert len(yielding.waits) == 2
+        assert all(0 < seconds < 60 for seconds in yielding.waits)
 
 
 async def test_bulk_leaves_a_part_of_the_provider_to_others(database: Database, app: App, telemetry: Telemetry) -> None:

@@ -101,6 +101,26 @@ def test_what_rested_for_long_says_nothing(scavenger: Scavenger, clock: Clock) -
     assert not scavenger.yields
 
 
+async def test_steps_that_are_asked_for_together_come_one_after_the_other(
+    scavenger: Scavenger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most_at_once = 0, 0
+    rest = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        nonlocal at_once, most_at_once
+        at_once += 1
+        most_at_once = max(most_at_once, at_once)
+        await rest(0)
+        at_once -= 1
+
+    arrive(scavenger, clock, 0.005, 0.2)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    assert await asyncio.gather(*(scavenger.step(100) for _ in range(4))) == [100 // SMALL_STEP] * 4
+    assert most_at_once == 1
+
+
 async def test_a_step_that_is_cancelled_ends(scavenger: Scavenger, clock: Clock) -> None:
     arrive(scavenger, clock, 0.005, *[5.0] * 100)
     step = asyncio.create_task(scavenger.step(10))

@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from clarion_kit.bus import Batch, BusUnavailable, JetStreamBus, Verdict
+from clarion_kit.scavenger import Scavenger
 from clarion_kit.subjects import Lane, Stream, Subjects
 from clarion_kit.telemetry.metrics import Metrics
 from clarion_kit.telemetry.provider import Telemetry
@@ -20,12 +21,13 @@ from clarion_kit.vocabulary import Channel, DeliveryState, EventKind, Notificati
 from clarion_ledger import flow, planning
 from clarion_ledger.db import Pool, pool
 from clarion_ledger.runway import Runway
-from clarion_planner.consumer import PlanConsumer
+from clarion_planner.consumer import CHUNK, PlanConsumer
 from clarion_planner.domain import Recipient
 from clarion_planner.planning import POISON_TRIES
 from clarion_planner.ports import ResolveQuery
 from clarion_testkit.depth import waiting
 from clarion_testkit.plugin import App, Database
+from clarion_testkit.yielding import OneByOne
 
 from .planner_samples import FakePreferences, Plant, address, literal, plant, reference
 
@@ -36,12 +38,14 @@ LANES = [Lane(Stream.DISPATCH, Priority.NORMAL, channel) for channel in (IOS, SM
 class Desk:
     """A consumer with what a test looks at."""
 
-    def __init__(self, plant: Plant, bus: JetStreamBus, telemetry: Telemetry, own: Pool) -> None:
+    def __init__(
+        self, plant: Plant, bus: JetStreamBus, telemetry: Telemetry, own: Pool, bulk: Scavenger | None = None
+    ) -> None:
         self.plant = plant
         self.bus = bus
         self.runway = Runway(own, bus, LANES)
         planner = replace(plant, pool=own)
-        self.consumer = PlanConsumer(own, bus, self.runway, planner.rules, telemetry)
+        self.consumer = PlanConsumer(own, bus, self.runway, planner.rules, telemetry, bulk)
 
     async def plan(self, ids: list[UUID], link: str = "", priority: Priority = Priority.NORMAL) -> Verdict:
         return await self.consumer.handler(priority)(Batch([id_.bytes for id_ in ids], link))
@@ -82,12 +86,13 @@ async def desk(
     bus: JetStreamBus,
     telemetry: Telemetry,
     preferences: FakePreferences | None = None,
+    bulk: Scavenger | None = None,
 ) -> AsyncIterator[Desk]:
     """A consumer under the planner's own role, with a runway that has room."""
     async with pool(f"{database.url}?role=clarion_planner", size=6, application="test") as own:
         planted = await plant(database.pool, app)
         planted.preferences = preferences or planted.preferences
-        made = Desk(planted, bus, telemetry, own)
+        made = Desk(planted, bus, telemetry, own, bulk)
         await made.runway.refresh()
         yield made
 
@@ -290,6 +295,24 @@ async def test_normal_one_passes_a_bulk_batch_that_is_being_planned(
         charged = [charge.address_id for charge in d.plant.budgets.charged]
         assert charged == [address(ref, SMS).address_id for ref in (normal, bulk)]
         assert await d.waits(first + second) == 0
+
+
+async def test_bulk_is_planned_in_steps_that_it_is_given_and_yields_to_what_others_waited(
+    database: Database, app: App, bus: JetStreamBus, telemetry: Telemetry
+) -> None:
+    yielding = OneByOne()
+    async with desk(database, app, bus, telemetry, bulk=yielding) as d:
+        ids = await d.plant.accept(literal(SMS), literal(SMS), literal(SMS))
+        await d.plan(ids[:2], priority=Priority.BULK)
+        assert yielding.asked == [CHUNK] * 2
+        assert yielding.waits == []
+
+        await d.plan(ids[2:])
+
+        assert len(yielding.asked) == 2
+        [waited] = yielding.waits
+        assert -1 < waited < 60
+        assert await d.waits(ids) == 0
 
 
 async def test_rows_it_gives_to_the_pump_are_found_by_it(

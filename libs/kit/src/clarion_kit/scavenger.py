@@ -34,6 +34,7 @@ class Scavenger:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock`: monotonic seconds."""
         self._clock = clock
+        self._one = asyncio.Lock()
         self._pause = 0.0
         self._seen_at = float("-inf")
         self._decided_at = float("-inf")
@@ -69,10 +70,12 @@ class Scavenger:
             self._decide()
 
     async def step(self, most: int) -> int:
-        """Wait for the pause, if there is one; gives how many of `most` go in the step that begins now."""
+        """Wait for the pause, if there is one; gives how many of `most` go in the step that begins now. Whoever else asks
+        waits for the pause after that: how many loops bulk has makes it no faster."""
         if not self.yields:
             return most
-        await asyncio.sleep(self._pause)
+        async with self._one:
+            await asyncio.sleep(self.pause_seconds)
         return max(1, most // SMALL_STEP)
 
     def _decide(self) -> None:

@@ -37,7 +37,15 @@ more urgent ones may have to wait for."""
 class PlanConsumer:
     """Plans batches of one daemon."""
 
-    def __init__(self, pool: Pool, bus: JetStreamBus, runway: Runway, rules: Planning, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        bus: JetStreamBus,
+        runway: Runway,
+        rules: Planning,
+        telemetry: Telemetry,
+        bulk: Scavenger | None = None,
+    ) -> None:
         self._pool = pool
         self._bus = bus
         self._runway = runway
@@ -46,7 +54,7 @@ class PlanConsumer:
         self._planned = telemetry.metrics.counter(names.PLANNED)
         self._age = telemetry.metrics.histogram(names.PLAN_AGE)
         self._turns = Turns()
-        self._bulk = Scavenger()
+        self._bulk = bulk or Scavenger()
 
     def handler(self, priority: Priority) -> Callable[[Batch], Awaitable[Verdict]]:
         """The bus handler of one priority."""

@@ -104,6 +104,7 @@ class DispatchEngine:
         capacity: int,
         abandoned_rest: timedelta = ABANDONED,
         random: Random | None = None,
+        bulk: Scavenger | None = None,
     ) -> None:
         self._channel = channel
         self._pool = pool
@@ -115,7 +116,7 @@ class DispatchEngine:
         self._abandoned_rest = abandoned_rest
         self._random = random or Random()
         self._capacity = Capacity(capacity)
-        self._bulk = Scavenger()
+        self._bulk = bulk or Scavenger()
         self._tracing = telemetry.tracing
         self._meters = Meters(channel, telemetry.metrics, AppLabels(config))
         self._failover = Failover(channel, config, lanes, self._random)

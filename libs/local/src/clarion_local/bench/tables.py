@@ -170,8 +170,16 @@ def yardstick(document: Document) -> str:
         _dated(document)
         + _table(("without us", "notifications a second"), bare)
         + "\n\n"
+        + _table(("disk", "p50 ms", "p99 ms", "p99.9 ms", "longest ms"), [_disk(document)])
+        + "\n\n"
         + _table(("ours", "a second", "of", "is"), ours)
     )
+
+
+def _disk(document: Document) -> tuple[str, ...]:
+    at = ("sections", "yardstick", "disk_sync")
+    figures = (_figure(number_at(document, (*at, part))) for part in ("p50_ms", "p99_ms", "p999_ms", "max_ms"))
+    return ("8 KiB and its `fdatasync`, nothing else going on", *figures)
 
 
 def profiles(document: Document) -> str:

@@ -23,7 +23,7 @@ from nats.js.api import RetentionPolicy, StorageType, StreamConfig
 
 from clarion_client import Channel
 from clarion_ledger.db import connection
-from clarion_local.bench import meter, traffic
+from clarion_local.bench import disk, meter, traffic
 from clarion_local.bench.context import Context
 from clarion_local.bench.meter import Cost
 from clarion_local.bench.sections.edges import http_client
@@ -42,6 +42,7 @@ _PUBLISHERS = 8
 _STREAMS = 50
 _HTTP_CLIENTS = 2
 _SMTP_CONNECTIONS = 10
+_FEWEST_SYNCS = 20
 _JWT_CURVE_BYTES = 32
 _STREAM, _SUBJECT = "BENCH", "bench.bare"
 _SCHEMA = "CREATE TABLE IF NOT EXISTS public.bench_bare (id uuid PRIMARY KEY, payload bytea STORAGE EXTERNAL NOT NULL)"
@@ -55,8 +56,10 @@ async def yardstick(context: Context, world: World) -> dict[str, object]:
     published, publish_cost = await _publish(world, count)
     pushed, push_cost = await _push(world, count)
     mailed, mail_cost = await _mail(world, max(_SMTP_CONNECTIONS, count // 4))
+    synced = await asyncio.to_thread(disk.syncs, world.folder, max(_FEWEST_SYNCS, count // 10))
     mails = traffic.MIX[Channel.EMAIL] / sum(traffic.MIX.values())
     return {
+        "disk_sync": synced.document(),
         "copy_per_s": round(copied, 1),
         "publish_per_s": round(published, 1),
         "push_per_s": round(pushed, 1),
