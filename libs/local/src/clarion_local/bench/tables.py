@@ -37,6 +37,28 @@ _STEADY = (
 """Rates and costs. Two quiet runs agree about these; a percentile beyond what the machine can do is a backlog's length."""
 AGREE = 0.15
 """How far apart two runs may be, as a share of the larger figure."""
+_PARTS: Sequence[tuple[str, str, tuple[str, ...]]] = (
+    ("`Get`, one caller, p99 ms", "≤ 10", ("reads", "alone", "call", "p99_ms")),
+    ("`Get` beside 185 sends a second, p99 ms", "", ("reads", "beside_load", "call", "p99_ms")),
+    ("metrics of a daemon at rest, p99 ms", "≤ 50", ("scrape", "resting", "scrape", "p99_ms")),
+    ("metrics of a daemon beside 185/s, p99 ms", "≤ 50", ("scrape", "beside", "185", "scrape", "p99_ms")),
+    ("metrics of a daemon beside 925/s, p99 ms", "", ("scrape", "beside", "925", "scrape", "p99_ms")),
+    ("throughput lost by tracing 1 %", "≤ 0.05", ("tracing", "throughput_lost", "1%")),
+    ("CPU added by tracing 1 %", "", ("tracing", "cpu_added", "1%")),
+    ("CPU added by tracing everything", "", ("tracing", "cpu_added", "100%")),
+    ("`Resolve` of 500, p99 ms", "≤ 15", ("edges", "resolve_500", "call", "p99_ms")),
+    ("open pixels a second", "≥ 2,000", ("edges", "tracker", "pixels", "per_s")),
+    ("app events a second", "≥ 2,000", ("edges", "tracker", "app_events", "per_s")),
+    ("children of a broadcast planned a second", "≥ 5,000", ("broadcast", "planning", "steady_per_s")),
+    (
+        "urgent to provider beside a paced broadcast, p99 ms",
+        "≤ 100",
+        ("broadcast", "beside", "urgent_to_provider", "p99_ms"),
+    ),
+    ("scheduled sends late, p99 ms", "≤ 1,000", ("scheduled", "late", "late", "p99_ms")),
+    ("the same over 1,000,000 of next month, p99 ms", "≤ 1,000", ("scheduled", "late_over_future", "late", "p99_ms")),
+)
+"""What else is promised: what it is, what it should be, where it stands among the sections."""
 _MILLION = 1_000_000
 _NONE = "-"
 
@@ -182,6 +204,12 @@ def _disk(document: Document) -> tuple[str, ...]:
     return ("8 KiB and its `fdatasync`, nothing else going on", *figures)
 
 
+def parts(document: Document) -> str:
+    """What is promised of single parts."""
+    rows = [(what, wanted, _figure(number_at(document, ("sections", *path)))) for what, wanted, path in _PARTS]
+    return _dated(document) + _table(("", "wanted", "measured"), rows)
+
+
 def profiles(document: Document) -> str:
     """The functions that take most of each daemon's own time."""
     rows = []
@@ -222,6 +250,7 @@ BLOCKS: Mapping[str, Callable[[Document], str]] = {
     "latency": latencies,
     "stages": stages,
     "cpu": cpu,
+    "parts": parts,
     "yardstick": yardstick,
     "profiles": profiles,
     "sizing": sizing,
@@ -235,7 +264,7 @@ def _dated(document: Document) -> str:
     day = str(document.get("began", ""))[:10]
     return (
         f"{day}, {what.get('cores', '?')} cores ({what.get('cpu', '?')}), {what.get('memory_gb', '?')} GB, "
-        f"`{document.get('name')}` run.\n\n"
+        f"{'' if document.get('whole') else 'parts of '}a `{document.get('name')}` run.\n\n"
     )
 
 

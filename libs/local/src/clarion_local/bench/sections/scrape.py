@@ -9,7 +9,8 @@ from clarion_local.bench import records, samples
 from clarion_local.bench.context import Context
 from clarion_local.bench.world import World
 
-_PER_SECOND = 925
+_RATES = (185, 925)
+"""The target day's mean, and five times as much."""
 _TIMEOUT_SECONDS = 10.0
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 """As Prometheus asks, exemplars included."""
@@ -19,16 +20,24 @@ async def scrape(context: Context, world: World) -> dict[str, object]:
     """One daemon after the other, round by round; by daemon, and over all."""
     rounds = context.sizes.scrapes
     resting = await _rounds(world, rounds)
+    return {
+        "resting": _document(resting),
+        "beside": {str(rate): await _beside(context, world, rate) for rate in _RATES},
+    }
+
+
+async def _beside(context: Context, world: World, rate: float) -> dict[str, object]:
+    """While so many a second are sent."""
+    name, seconds = f"scraped-{rate:g}", context.sizes.scrape_seconds
     since = await records.mark(world)
-    seconds = context.sizes.scrape_seconds
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        load = group.create_task(context.load(world, "scraped", "open", rate=_PER_SECOND, seconds=seconds))
+        load = group.create_task(context.load(world, name, "open", rate=rate, seconds=seconds))
         load.add_done_callback(lambda _: over.set())
-        working = await _rounds(world, rounds, over)
+        working = await _rounds(world, context.sizes.scrapes, over)
     await records.until_settled(world.pool)
-    await context.close(world, "scraped", since)
-    return {"resting": _document(resting), "working": {"per_s": _PER_SECOND, **_document(working)}}
+    await context.close(world, name, since)
+    return _document(working)
 
 
 async def _rounds(world: World, most: int, over: asyncio.Event | None = None) -> Mapping[str, list[float]]:
