@@ -49,7 +49,6 @@ def _component(one: Locked) -> Component:
     return Component(
         name=one.name,
         version=one.version,
-        type=ComponentType.LIBRARY,
         bom_ref=f"{one.name}=={one.version}",
         purl=PackageURL("pypi", name=one.name, version=one.version),
         hashes=hashes,
